@@ -1,0 +1,120 @@
+import type { Scope } from '../protocol/scopes.ts'
+
+/** Where this gateway keeps its things. All absolute. */
+export interface Paths {
+  /** `~`, or `OPENCLAW_HOME`. */
+  home: string
+  /** State folder, mode 0700. */
+  stateDir: string
+  /** The JSON5 configuration file, mode 0600. */
+  configPath: string
+  /** The `local` listener's Unix socket. */
+  localSocket: string
+}
+
+/** A reference to a secret that lives elsewhere. */
+export interface SecretRef {
+  source: 'env' | 'file' | 'exec' | 'store'
+  provider: string
+  id: string
+}
+
+/** The auth modes of `gateway.auth.mode` (R4). */
+export type AuthMode = 'token' | 'password' | 'trusted-proxy' | 'none'
+
+/** The bind modes of `gateway.bind` (R2). */
+export type BindMode = 'loopback' | 'lan' | 'tailnet' | 'custom' | 'auto'
+
+/** Where a value came from; the order in which sources win is R1, R4 and R25. */
+export type Source = 'flag' | 'env' | 'file' | 'default'
+
+/** The server's own shared secret, resolved, with its source. Never logged. */
+export interface SharedSecret {
+  value: string
+  source: Source
+}
+
+/** Failed-auth limits, `gateway.auth.rateLimit`. */
+export interface RateLimitConfig {
+  maxAttempts: number
+  windowMs: number
+  lockoutMs: number
+  exemptLoopback: boolean
+}
+
+/** `gateway.auth.trustedProxy`. */
+export interface TrustedProxyConfig {
+  userHeader: string
+  requiredHeaders: readonly string[]
+  allowUsers: readonly string[]
+  allowLoopback: boolean
+  deviceAutoApprove: { enabled: boolean; scopes: readonly Scope[] }
+}
+
+/** The `gateway` section: what the file, the environment and the flags add up to. */
+export interface GatewayConfig {
+  mode: 'local' | 'remote' | undefined
+  port: number
+  portSource: Source
+  bind: BindMode
+  customBindHost: string | undefined
+  publicOrigin: string | undefined
+  auth: {
+    /** As configured or inferred; see `resolveConfig`. */
+    mode: AuthMode
+    /** False when `mode` was inferred. */
+    modeExplicit: boolean
+    token: SharedSecret | undefined
+    password: SharedSecret | undefined
+    /** Undefined when not written in the file: then on with `tailscale.mode: "serve"` only. */
+    allowTailscale: boolean | undefined
+    rateLimit: RateLimitConfig
+    identityScopes: Readonly<Record<string, readonly Scope[]>>
+    trustedProxy: TrustedProxyConfig | undefined
+  }
+  trustedProxies: readonly string[]
+  allowRealIpFallback: boolean
+  controlUi: { enabled: boolean; basePath: string; allowedOrigins: readonly string[] }
+  tailscale: { mode: 'off' | 'serve' | 'funnel' }
+  nodes: { pairing: { autoApproveLocal: boolean } }
+  remote: {
+    url: string | undefined
+    transport: 'ssh' | 'direct'
+    token: string | undefined
+    password: string | undefined
+    tlsFingerprint: string | undefined
+  }
+}
+
+/** One validated, deep-frozen configuration: file, environment and flags, resolved once. */
+export interface Config {
+  readonly profile: string | undefined
+  readonly paths: Paths
+  /** Reports whether the file existed, and SHA-256 of its bytes. */
+  readonly file: { exists: boolean; hash: string }
+  readonly gateway: Readonly<GatewayConfig>
+  readonly logLevel: string
+  /** Things worth telling the owner that do not stop the start. */
+  readonly warnings: readonly string[]
+}
+
+/** What the command line may override. */
+export interface ConfigFlags {
+  port?: number
+  bind?: BindMode
+  auth?: AuthMode
+  token?: string
+  password?: string
+  tailscale?: 'off' | 'serve' | 'funnel'
+  allowUnconfigured?: boolean
+  verbose?: boolean
+}
+
+/** One thing wrong with a configuration file. */
+export interface ConfigIssue {
+  /** Dot path of the key, empty for the file itself. */
+  path: string
+  message: string
+  line?: number
+  column?: number
+}

@@ -1,0 +1,46 @@
+import type { Static, TSchema } from 'typebox'
+import type { ClientInfo } from '../protocol/frames.ts'
+import type { Role, Scope } from '../protocol/scopes.ts'
+
+/** Who is calling, as the handshake settled it. */
+export interface Caller {
+  connId: string
+  role: Role
+  scopes: ReadonlySet<Scope>
+  client: ClientInfo
+  /** True on the `local` listener: the caller owns the host's files. */
+  owner: boolean
+  /** How the caller authenticated. */
+  method: string
+  deviceId: string | undefined
+  /** The verified identity, when an identity-aware front named one. */
+  user: string | undefined
+  /** Client address for people: an IP, or `local`. */
+  address: string
+}
+
+/** What may call a method: operators with a scope, nodes, or everyone who is connected. */
+export type Access = Scope | 'node' | 'any'
+
+/** One RPC method: declared once, listed in `hello-ok`, refused by the registry without a scope. */
+export interface Method {
+  name: string
+  scope: Access
+  params: TSchema | undefined
+  result: TSchema | undefined
+  handler(params: never, caller: Caller): unknown
+}
+
+/** Declares a method; its handler's types are inferred from the params schema. */
+export function defineMethod<P extends TSchema>(method: {
+  name: string
+  scope: Access
+  params: P
+  result?: TSchema
+  handler(params: Static<P>, caller: Caller): unknown
+}): Method {
+  return { result: undefined, ...method } as Method
+}
+
+/** Publishes an event; the broadcaster filters by the event's scope and numbers it per socket. */
+export type Publish = (event: string, payload: unknown) => void
