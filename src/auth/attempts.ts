@@ -1,0 +1,88 @@
+import type { RateLimitConfig } from '../config/types.ts'
+
+/** Which secret a guess was aimed at; each has its own count. */
+export type GuessKind = 'shared-secret' | 'device-token' | 'bootstrap-token'
+
+/** What stands against a key right now. */
+export type Standing = { locked: false } | { locked: true; retryAfterMs: number }
+
+interface Record {
+  failures: number[]
+  lockedUntil: number
+}
+
+const MAX_KEYS = 20_000
+const DELAYS_MS = [300, 500, 1000, 2000, 4000, 5000]
+
+/**
+ * Counts failed guesses by kind and client key, over HTTP and WebSocket together (§8, S19). A key that reaches
+ * the limit is locked: even the right secret is refused until the lock ends. Bounded: the oldest key goes first.
+ */
+export class Attempts {
+  readonly #limit: RateLimitConfig
+  readonly #now: () => number
+  readonly #records = new Map<string, Record>()
+
+  constructor(limit: RateLimitConfig, now: () => number = Date.now) {
+    this.#limit = limit
+    this.#now = now
+  }
+
+  /** Reports whether a key may be verified at all. Ask before every comparison. */
+  standing(kind: GuessKind, key: string): Standing {
+    const record = this.#records.get(`${kind} ${key}`)
+    const left = record === undefined ? 0 : record.lockedUntil - this.#now()
+    return left > 0 ? { locked: true, retryAfterMs: left } : { locked: false }
+  }
+
+  /** Counts a wrong guess. Guesses made while locked do not extend the lock. */
+  fail(kind: GuessKind, key: string): void {
+    const id = `${kind} ${key}`
+    const now = this.#now()
+    const record = this.#records.get(id) ?? { failures: [], lockedUntil: 0 }
+    if (record.lockedUntil > now) return
+    record.failures = record.failures.filter((at) => at > now - this.#limit.windowMs)
+    record.failures.push(now)
+    if (record.failures.length >= this.#limit.maxAttempts) {
+      record.lockedUntil = now + this.#limit.lockoutMs
+      record.failures = []
+    }
+    this.#records.delete(id)
+    this.#records.set(id, record)
+    if (this.#records.size > MAX_KEYS) this.#records.delete(this.#records.keys().next().value!)
+  }
+
+  /** Forgets the failures of a key after a success. */
+  succeed(kind: GuessKind, key: string): void {
+    this.#records.delete(`${kind} ${key}`)
+  }
+}
+
+/**
+ * Slows wrong guesses from loopback instead of locking it: the owner must not be locked out of their own machine,
+ * and a local process must not guess at full speed. Answers waiting at once are bounded.
+ */
+export class LoopbackDelay {
+  #failures = 0
+  #waiting = 0
+  #lastFailure = 0
+
+  /** Resolves when the answer to a wrong guess may be sent; false when too many already wait and it must be refused now. */
+  async failed(): Promise<boolean> {
+    const now = Date.now()
+    if (now - this.#lastFailure > 60_000) this.#failures = 0
+    this.#lastFailure = now
+    const delay = DELAYS_MS[Math.min(this.#failures, DELAYS_MS.length - 1)]!
+    this.#failures++
+    if (this.#waiting >= 64) return false
+    this.#waiting++
+    await new Promise((resolve) => setTimeout(resolve, delay).unref())
+    this.#waiting--
+    return true
+  }
+
+  /** Starts over after a success. */
+  succeeded(): void {
+    this.#failures = 0
+  }
+}

@@ -1,0 +1,86 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { canonicalAddress, isLoopback, isLoopbackHost, parseAuthority } from './addresses.ts'
+
+/** The kinds of listener a request can come through; only the process that opened the socket decides which. */
+export type Listener = 'main' | 'local' | 'tailscale' | 'proxy'
+
+/** Where a request comes from, decided once and never again. */
+export interface Ingress {
+  listener: Listener
+  /** Canonical peer address of the TCP socket; empty on a Unix socket. */
+  peer: string
+  /** The client's address for limits and logs: the peer, or what a trusted proxy says. */
+  client: string
+  /** Reports whether any forwarding header was present. */
+  forwarded: boolean
+  /** Reports whether the caller is a process of this machine talking to us directly. */
+  local: boolean
+}
+
+/** Why a request was refused before anyone looked at its credentials. */
+export interface IngressRefusal {
+  refused: 'proxy_attribution_required'
+}
+
+/** What `ingress` needs to know of the configuration. */
+export interface IngressPolicy {
+  trustedProxies: { has(address: string): boolean }
+  allowRealIpFallback: boolean
+}
+
+// Headers that only a front end writes. Any of them removes locality (S3).
+const hopHeader = /^(?:forwarded|x-forwarded(?:-.*)?|x-real-ip|via|tailscale-.*|cf-.*)$/
+// Of those, the ones that claim something about the client: they need a sender we trust.
+const claimHeader = /^(?:forwarded|x-forwarded(?:-.*)?|x-real-ip|tailscale-.*)$/
+
+interface Raw {
+  listener: Listener
+  peer: string | undefined
+  headers: IncomingHttpHeaders
+}
+
+/** Decides where a request comes from. The order of the checks is the security argument. */
+export function ingress(raw: Raw, policy: IngressPolicy): Ingress | IngressRefusal {
+  if (raw.listener === 'local') return { listener: 'local', peer: '', client: 'local', forwarded: false, local: true }
+  const peer = canonicalAddress(raw.peer ?? '') ?? ''
+  let hop = false
+  let claim = false
+  for (const name in raw.headers) {
+    // `X_Forwarded_For` reaches some back ends as `X-Forwarded-For`: treat both as the header they imitate.
+    const plain = name.includes('_') ? name.replaceAll('_', '-') : name
+    if (!hopHeader.test(plain)) continue
+    hop = true
+    if (plain !== name) return { refused: 'proxy_attribution_required' }
+    if (claimHeader.test(plain)) claim = true
+  }
+  if (!claim) {
+    const authority = parseAuthority(raw.headers.host ?? '')
+    const local = !hop && isLoopback(peer) && authority !== undefined && isLoopbackHost(authority.host)
+    return { listener: raw.listener, peer, client: peer, forwarded: hop, local }
+  }
+  if (!policy.trustedProxies.has(peer)) return { refused: 'proxy_attribution_required' }
+  const client = forwardedClient(raw.headers, policy)
+  if (client === undefined) return { refused: 'proxy_attribution_required' }
+  return { listener: raw.listener, peer, client, forwarded: true, local: false }
+}
+
+// From the right, through trusted hops only: what stands left of the first untrusted hop was written by the client (S5).
+function forwardedClient(headers: IncomingHttpHeaders, policy: IngressPolicy): string | undefined {
+  const header = headers['x-forwarded-for']
+  if (header === undefined) {
+    const real = headers['x-real-ip']
+    if (!policy.allowRealIpFallback || typeof real !== 'string') return undefined
+    return external(canonicalAddress(real))
+  }
+  const hops = (Array.isArray(header) ? header.join(',') : header).split(',')
+  for (let i = hops.length - 1; i >= 0; i--) {
+    const hop = canonicalAddress(hops[i]!)
+    if (hop === undefined || isLoopback(hop)) return undefined
+    if (!policy.trustedProxies.has(hop) || i === 0) return hop
+  }
+  return undefined
+}
+
+function external(address: string | undefined): string | undefined {
+  return address === undefined || isLoopback(address) ? undefined : address
+}

@@ -1,0 +1,26 @@
+import { isScope, type Scope } from '../protocol/scopes.ts'
+
+/** What a credential's stored record allows: a set of scopes, or everything. */
+export type Allowance = ReadonlySet<Scope> | 'all'
+
+/**
+ * The only way to a grant: what was asked for, cut down to the closed set of scopes and to what the credential's
+ * record allows (S8, D1). Asking for nothing grants nothing.
+ */
+export function grant(requested: readonly string[], allowed: Allowance): Scope[] {
+  const granted = new Set<Scope>()
+  for (const scope of requested) {
+    if (isScope(scope) && (allowed === 'all' || covers(allowed, scope))) granted.add(scope)
+  }
+  return [...granted]
+}
+
+/** Reports whether an allowance contains a scope; `operator.admin` contains every scope. */
+export function covers(allowed: Allowance, scope: Scope): boolean {
+  return allowed === 'all' || allowed.has(scope) || allowed.has('operator.admin')
+}
+
+/** Reports whether every requested (known) scope lies within an allowance. */
+export function within(requested: readonly string[], allowed: Allowance): boolean {
+  return requested.every((scope) => !isScope(scope) || covers(allowed, scope))
+}

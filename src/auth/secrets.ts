@@ -1,0 +1,16 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+
+/** SHA-256 of a secret. Issued tokens are stored as this and nothing else. */
+export function digest(secret: string): Buffer {
+  return createHash('sha256').update(secret, 'utf8').digest()
+}
+
+/** Reports whether a presented secret is the expected one, in time that depends on neither (S25). */
+export function secretMatches(presented: string, expectedDigest: Buffer): boolean {
+  return timingSafeEqual(digest(presented), expectedDigest)
+}
+
+/** A fresh secret of 32 random bytes, base64url: 43 characters. */
+export function freshSecret(): string {
+  return randomBytes(32).toString('base64url')
+}
