@@ -187,7 +187,10 @@ export function listenRefusal(gateway: GatewayConfig, host: string): StartRefusa
   )
 }
 
-const generate: Fix = { command: 'openclaw doctor --generate-gateway-token', where: 'gateway host' }
+const generate: Fix = {
+  command: 'openclaw config set gateway.auth.token "$(openssl rand -base64 32)"',
+  where: 'gateway host'
+}
 
 function set(key: string, value: string): Fix {
   return { command: `openclaw config set ${key} ${value}`, where: 'gateway host' }

@@ -1,0 +1,30 @@
+import { invalidRequest, RpcError } from './errors.ts'
+
+/** What the reference tells a client to do next after a refused credential. */
+export type NextStep =
+  | 'update_auth_configuration'
+  | 'update_auth_credentials'
+  | 'retry_with_device_token'
+  | 'review_auth_configuration'
+  | 'wait_then_retry'
+
+/** Refuses a credential in the protocol's shape; `fix` says what to run and where (D12). */
+export function authRefusal(input: {
+  message: string
+  code: string
+  reason: string
+  next: NextStep
+  canRetryWithDeviceToken?: boolean
+  retryAfterMs?: number
+  fix?: { command: string; where: string } | undefined
+}): RpcError {
+  const details = {
+    code: input.code,
+    authReason: input.reason,
+    canRetryWithDeviceToken: input.canRetryWithDeviceToken ?? false,
+    recommendedNextStep: input.next,
+    ...(input.fix === undefined ? {} : { fix: input.fix })
+  }
+  if (input.retryAfterMs === undefined) return invalidRequest(input.message, details)
+  return new RpcError('INVALID_REQUEST', input.message, { details, retryable: true, retryAfterMs: input.retryAfterMs })
+}

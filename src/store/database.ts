@@ -1,0 +1,67 @@
+import { DatabaseSync } from 'node:sqlite'
+import { ensurePrivateFile } from './private-file.ts'
+
+/** The one SQLite database of a state folder: WAL, every commit synced, readable by its owner only. */
+export function openDatabase(file: string): DatabaseSync {
+  // Before SQLite creates it with the process's umask; the -wal and -shm files inherit the mode.
+  if (file !== ':memory:') ensurePrivateFile(file)
+  const db = new DatabaseSync(file)
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000')
+  migrate(db)
+  return db
+}
+
+/** A schema newer than this build knows: the state was written by a later version. */
+export class NewerSchemaError extends Error {}
+
+// Append only. A released migration is never edited.
+const migrations = [
+  `CREATE TABLE identity (
+     id INTEGER PRIMARY KEY CHECK (id = 1), private_key TEXT NOT NULL, public_key TEXT NOT NULL, device_id TEXT NOT NULL
+   ) STRICT;
+   CREATE TABLE device (
+     device_id TEXT PRIMARY KEY, public_key TEXT NOT NULL, platform TEXT, device_family TEXT, client_id TEXT, client_mode TEXT,
+     display_name TEXT, label TEXT, approved_via TEXT NOT NULL, remote_ip TEXT,
+     created_at INTEGER NOT NULL, approved_at INTEGER NOT NULL, last_seen_at INTEGER, last_seen_reason TEXT
+   ) STRICT;
+   CREATE TABLE device_grant (
+     device_id TEXT NOT NULL REFERENCES device ON DELETE CASCADE, role TEXT NOT NULL, scopes TEXT NOT NULL,
+     revoked_at INTEGER, PRIMARY KEY (device_id, role)
+   ) STRICT;
+   CREATE TABLE device_token (
+     digest BLOB PRIMARY KEY, device_id TEXT NOT NULL REFERENCES device ON DELETE CASCADE, role TEXT NOT NULL,
+     created_at INTEGER NOT NULL, rotated_at INTEGER, last_used_at INTEGER
+   ) STRICT;
+   CREATE INDEX device_token_owner ON device_token (device_id, role, created_at);
+   CREATE TABLE device_request (
+     request_id TEXT PRIMARY KEY, device_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL, created_at INTEGER NOT NULL
+   ) STRICT;
+   CREATE TABLE launch_code (
+     digest BLOB PRIMARY KEY, scopes TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, device_id TEXT
+   ) STRICT;`
+]
+
+function migrate(db: DatabaseSync): void {
+  const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
+  if (version > migrations.length) {
+    throw new NewerSchemaError(
+      `the state was written by a newer version (schema ${version}, this build knows ${migrations.length})`
+    )
+  }
+  for (let next = version; next < migrations.length; next++) {
+    transaction(db, () => db.exec(`${migrations[next]!}; PRAGMA user_version = ${next + 1}`))
+  }
+}
+
+/** Runs a change whole or not at all. */
+export function transaction<T>(db: DatabaseSync, change: () => T): T {
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    const result = change()
+    db.exec('COMMIT')
+    return result
+  } catch (error) {
+    db.exec('ROLLBACK')
+    throw error
+  }
+}

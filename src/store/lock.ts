@@ -1,0 +1,40 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { ensurePrivateFile } from './private-file.ts'
+
+/** A held lock on a state folder. The kernel releases it when the process ends, however it ends. */
+export interface StateLock {
+  release(): void
+}
+
+/**
+ * Takes the lock of a state folder (R12), or names the process that holds it. The lock is SQLite's own exclusive
+ * file lock: Node has no `flock`, and a pid file alone outlives a crash.
+ */
+export function lockState(stateDir: string, pid: number): StateLock | { heldBy: number | undefined } {
+  const file = join(stateDir, 'gateway.lock')
+  const pidFile = join(stateDir, 'gateway.pid')
+  ensurePrivateFile(file)
+  const db = new DatabaseSync(file)
+  try {
+    db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
+  } catch (error) {
+    db.close()
+    if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error
+    return { heldBy: readPid(pidFile) }
+  }
+  writeFileSync(pidFile, `${pid}\n`, { mode: 0o600 })
+  return { release: () => db.close() }
+}
+
+const SQLITE_BUSY = 5
+
+function readPid(file: string): number | undefined {
+  try {
+    const pid = Number.parseInt(readFileSync(file, 'utf8'), 10)
+    return Number.isInteger(pid) ? pid : undefined
+  } catch {
+    return undefined
+  }
+}
