@@ -1,0 +1,38 @@
+import type { Command } from 'commander'
+import type { Io } from './io.ts'
+
+/** A command module: one file, loaded only when its command is run. */
+export interface CommandModule {
+  build(io: Io): Command
+}
+
+/** One top-level command, as help shows it. */
+export interface CommandEntry {
+  name: string
+  summary: string
+  load(): Promise<CommandModule>
+}
+
+/** Every top-level command, in the order help lists them. */
+export const COMMANDS: readonly CommandEntry[] = [
+  { name: 'gateway', summary: 'Run and query the gateway', load: () => import('./commands/gateway.ts') },
+  { name: 'dashboard', summary: 'Open the Control UI in a browser', load: () => import('./commands/dashboard.ts') },
+  { name: 'health', summary: "Show the gateway's health", load: () => import('./commands/health.ts') },
+  {
+    name: 'status',
+    summary: 'Show what the gateway is and how it is reached',
+    load: () => import('./commands/status.ts')
+  },
+  { name: 'config', summary: 'Read and change the configuration', load: () => import('./commands/config.ts') },
+  { name: 'completion', summary: 'Print a shell completion script', load: () => import('./commands/completion.ts') }
+]
+
+/** Shown by `openclaw --help`: each line a command that works as it stands. */
+export const EXAMPLES: readonly (readonly [command: string, what: string])[] = [
+  ['openclaw gateway', 'start the gateway in this terminal'],
+  ['openclaw dashboard', 'open the Control UI, signed in'],
+  ['openclaw health', 'ask the gateway on this host how it is'],
+  ['openclaw config get gateway.port', 'read a setting'],
+  ['openclaw gateway call system-presence --json', 'call any method'],
+  ['openclaw --profile test gateway --port 19100', 'run a second, separate gateway']
+]

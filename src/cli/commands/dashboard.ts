@@ -1,0 +1,7 @@
+import { Command } from 'commander'
+import type { Io } from '../io.ts'
+
+/** `openclaw dashboard`. */
+export function build(_io: Io): Command {
+  return new Command('dashboard')
+}

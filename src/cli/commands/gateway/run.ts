@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import type { AuthMode, BindMode, ConfigFlags } from '../../../config/types.ts'
+import { CliError, type Io } from '../../io.ts'
+
+interface RunOptions {
+  port?: string
+  bind?: string
+  auth?: string
+  token?: string
+  password?: string
+  passwordFile?: string
+  tailscale?: string
+  allowUnconfigured?: boolean
+  verbose?: boolean
+  force?: boolean
+}
+
+/** `openclaw gateway run`: the gateway in the foreground. */
+export function buildRun(io: Io): Command {
+  return new Command('run')
+    .description('Run the gateway in this terminal')
+    .option('--port <port>', 'Port to listen on (default: OPENCLAW_GATEWAY_PORT, gateway.port, 18789)')
+    .option(
+      '--bind <mode>',
+      'Where to listen: loopback, lan, tailnet, auto or custom (default: gateway.bind, loopback)'
+    )
+    .option('--auth <mode>', 'How clients prove themselves: none, token, password or trusted-proxy')
+    .option('--token <token>', 'The shared token (default: OPENCLAW_GATEWAY_TOKEN, gateway.auth.token)')
+    .option('--password <password>', 'The shared password; prefer --password-file, other users can read arguments')
+    .option('--password-file <path>', 'Read the shared password from a file')
+    .option('--tailscale <mode>', 'Expose through Tailscale: off, serve or funnel')
+    .option('--allow-unconfigured', 'Start without gateway.mode=local in the configuration')
+    .option('--verbose', 'Log more')
+    .option('--force', 'Stop whatever listens on the port first')
+    .action((options: RunOptions) => runAction(io, options))
+}
+
+async function runAction(io: Io, options: RunOptions): Promise<void> {
+  const flags = parseRunFlags(options)
+  const { runGateway } = await import('../../../main.ts')
+  io.exit(
+    await runGateway({
+      env: io.env,
+      flags,
+      profile: io.profile,
+      dev: io.dev,
+      force: options.force === true,
+      stdout: io.stdout,
+      stderr: io.stderr
+    })
+  )
+}
+
+/** Turns the words of the command line into what the configuration layer takes; refuses what is not in the lists. */
+export function parseRunFlags(options: RunOptions): ConfigFlags {
+  const flags: ConfigFlags = {}
+  if (options.port !== undefined) flags.port = parsePort(options.port)
+  if (options.bind !== undefined) {
+    flags.bind = oneOf(options.bind, ['loopback', 'lan', 'tailnet', 'auto', 'custom'] satisfies BindMode[], '--bind')
+  }
+  if (options.auth !== undefined) {
+    flags.auth = oneOf(options.auth, ['none', 'token', 'password', 'trusted-proxy'] satisfies AuthMode[], '--auth')
+  }
+  if (options.tailscale !== undefined) {
+    flags.tailscale = oneOf(options.tailscale, ['off', 'serve', 'funnel'] as const, '--tailscale')
+  }
+  if (options.token !== undefined) flags.token = secret(options.token, '--token')
+  if (options.password !== undefined && options.passwordFile !== undefined) {
+    throw new CliError('USAGE', 'Use either --password or --password-file, not both.')
+  }
+  if (options.password !== undefined) flags.password = secret(options.password, '--password')
+  if (options.passwordFile !== undefined) flags.password = readPassword(options.passwordFile)
+  if (options.allowUnconfigured === true) flags.allowUnconfigured = true
+  if (options.verbose === true) flags.verbose = true
+  return flags
+}
+
+/** Parses a port argument. */
+export function parsePort(text: string): number {
+  const port = Number(text)
+  if (/^\d{1,5}$/.test(text) && port >= 1 && port <= 65535) return port
+  throw new CliError('USAGE', 'Invalid --port. Use a port number from 1 to 65535, for example 18789.')
+}
+
+function oneOf<T extends string>(value: string, allowed: readonly T[], flag: string): T {
+  const found = allowed.find((candidate) => candidate === value)
+  if (found !== undefined) return found
+  const quoted = allowed.map((candidate) => `"${candidate}"`)
+  throw new CliError('USAGE', `Invalid ${flag}. Use ${quoted.slice(0, -1).join(', ')}, or ${quoted.at(-1)}.`)
+}
+
+function secret(value: string, flag: string): string {
+  // An empty variable in `--token "$TOKEN"` must not quietly become "no token".
+  if (value.trim() === '') throw new CliError('USAGE', `${flag} is empty.`)
+  return value
+}
+
+function readPassword(path: string): string {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new CliError('USAGE', `--password-file ${path} cannot be read: ${(cause as Error).message}`, { cause })
+  }
+  const password = text.replace(/\r?\n$/, '')
+  if (password.trim() === '') throw new CliError('USAGE', `--password-file ${path} is empty.`)
+  return password
+}

@@ -1,0 +1,37 @@
+import type { Io } from './io.ts'
+import { printable, styleOf } from './output.ts'
+
+/** What any of our errors may carry for a person; a foreign error carries none of it. */
+interface Told {
+  code?: unknown
+  fix?: unknown
+  exitCode?: unknown
+  type?: unknown
+}
+
+/** Prints a failure once, for a person or as JSON, and sets the exit code. */
+export function reportError(io: Io, error: unknown, json: boolean): void {
+  const told: Told = typeof error === 'object' && error !== null ? error : {}
+  const message = error instanceof Error ? error.message : String(error)
+  const code = typeof told.code === 'string' ? told.code : 'UNEXPECTED'
+  const fix = fixText(told.fix)
+  io.exit(typeof told.exitCode === 'number' ? told.exitCode : 1)
+  if (json) {
+    const type = typeof told.type === 'string' ? told.type : 'cli_error'
+    io.stdout(
+      JSON.stringify({ ok: false, error: { type, code, message, ...(fix === undefined ? {} : { fix }) } }, null, 2)
+    )
+    return
+  }
+  const style = styleOf({ color: io.color && process.stderr.isTTY === true })
+  io.stderr(`${style.red('error:')} ${printable(message)}`)
+  if (fix !== undefined) io.stderr(`${style.green('fix:')} ${printable(fix)}`)
+  if (code === 'UNEXPECTED' && io.env.OPENCLAW_DEBUG && error instanceof Error) io.stderr(error.stack ?? '')
+}
+
+function fixText(fix: unknown): string | undefined {
+  if (typeof fix === 'string') return fix
+  if (typeof fix !== 'object' || fix === null || !('command' in fix)) return undefined
+  const where = 'where' in fix && fix.where === 'gateway host' ? ' (on the gateway host)' : ''
+  return `${String(fix.command)}${where}`
+}
