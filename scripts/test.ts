@@ -1,0 +1,16 @@
+import { ensureChromium } from './chromium.ts'
+import { runTap } from './tap.ts'
+
+const args = process.argv.slice(2)
+const everything = !args.some((arg) => !arg.startsWith('-'))
+if (everything || args.some((arg) => arg.includes('browser'))) {
+  const chromium = ensureChromium()
+  if (chromium === undefined) {
+    console.log('browser tests skipped: install Chromium or Chrome, or set CHROME_PATH, and run npm test again')
+  } else {
+    process.env.CHROME_PATH = chromium
+  }
+}
+const { passed, failed } = await runTap(args)
+console.log(`${passed} passed, ${failed} failed`)
+process.exitCode = failed === 0 ? 0 : 1

@@ -1,0 +1,79 @@
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { cleanEnv, type GatewayProcess, startGateway } from '../../scripts/gateway-process.ts'
+import { ensureReference } from '../../scripts/reference.ts'
+
+const ours = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+/** What one run of the reference CLI came to. */
+export interface Outcome {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** Our gateway and the reference gateway, side by side, and the reference CLI to talk to both. */
+export interface Pair {
+  ours: GatewayProcess
+  reference: GatewayProcess
+  /** Runs the reference CLI with the same words against both gateways. */
+  both(args: (gateway: GatewayProcess) => readonly string[], home?: 'empty' | 'config'): Promise<[Outcome, Outcome]>
+  stop(): Promise<void>
+}
+
+/** Starts both gateways. */
+export async function startPair(): Promise<Pair> {
+  const cli = ensureReference()
+  const [mine, reference] = await Promise.all([startGateway([ours]), startGateway([cli], 120_000)])
+  return {
+    ours: mine,
+    reference,
+    both: (args, home = 'empty') =>
+      Promise.all([run(cli, args(mine), home, mine), run(cli, args(reference), home, reference)]),
+    stop: async () => {
+      await Promise.all([mine.stop(), reference.stop()])
+    }
+  }
+}
+
+async function run(cli: string, args: readonly string[], home: string, gateway: GatewayProcess): Promise<Outcome> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'interop-'))
+  if (home === 'config') {
+    const config = { gateway: { mode: 'local', port: gateway.port, auth: { mode: 'token', token: gateway.token } } }
+    mkdirSync(path.join(folder, '.openclaw'), { mode: 0o700 })
+    writeFileSync(path.join(folder, '.openclaw/openclaw.json'), JSON.stringify(config), { mode: 0o600 })
+  }
+  const child = spawn(process.execPath, [cli, ...args], {
+    cwd: folder,
+    env: cleanEnv(folder),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 60_000
+  })
+  const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  const [code, stdout, stderr] = await Promise.all([exit, text(child.stdout), text(child.stderr)])
+  return { code, stdout, stderr }
+}
+
+/** Output with everything replaced that differs from run to run: numbers, ids, paths, versions. */
+export function shape(output: string): string {
+  return output
+    .replaceAll(/ws:\/\/127\.0\.0\.1:\d+/g, 'ws://HOST')
+    .replaceAll(/\/tmp\/[\w./-]+/g, 'PATH')
+    .replaceAll(/\d[\d.]*/g, 'N')
+    .trim()
+}
+
+/** The value at a dot path of parsed JSON, or its kind when the path ends in `?`. */
+export function at(json: unknown, dotPath: string): unknown {
+  const kindOnly = dotPath.endsWith('?')
+  let value = json
+  for (const key of (kindOnly ? dotPath.slice(0, -1) : dotPath).split('.')) {
+    value = (value as Record<string, unknown> | null | undefined)?.[key]
+  }
+  if (!kindOnly) return typeof value === 'string' ? shape(value) : value
+  return Array.isArray(value) ? 'array' : value === null ? 'null' : typeof value
+}
