@@ -10,6 +10,10 @@ export interface Paths {
   configPath: string
   /** The `local` listener's Unix socket. */
   localSocket: string
+  /** The profile's name; undefined for the default profile. */
+  profile?: string | undefined
+  /** The port when nothing names one: 18789, or 19001 with `--dev`. */
+  defaultPort?: number
 }
 
 /** A reference to a secret that lives elsewhere. */
@@ -83,8 +87,19 @@ export interface GatewayConfig {
     token: string | undefined
     password: string | undefined
     tlsFingerprint: string | undefined
+    sshTarget?: string | undefined
+    sshIdentity?: string | undefined
+    sshHostKeyPolicy?: 'strict' | 'openssh' | undefined
+    remotePort?: number | undefined
   }
 }
+
+/** The secrets that a configuration file can hold for a client. */
+export type ClientSecretKey =
+  | 'gateway.auth.token'
+  | 'gateway.auth.password'
+  | 'gateway.remote.token'
+  | 'gateway.remote.password'
 
 /** One validated, deep-frozen configuration: file, environment and flags, resolved once. */
 export interface Config {
@@ -96,6 +111,12 @@ export interface Config {
   readonly logLevel: string
   /** Things worth telling the owner that do not stop the start. */
   readonly warnings: readonly string[]
+  /**
+   * Reads one secret of the file, resolving a SecretRef when asked and not before; undefined when the file has none.
+   * Rejects with a ConfigError when it is configured and does not resolve (R6). A client reads file secrets through
+   * this alone: in `gateway.auth` and `gateway.remote` of a client's Config a SecretRef is left undefined.
+   */
+  readonly fileSecret: (key: ClientSecretKey) => Promise<string | undefined>
 }
 
 /** What the command line may override. */
@@ -117,4 +138,6 @@ export interface ConfigIssue {
   message: string
   line?: number
   column?: number
+  /** The included file the line belongs to; absent for the configuration file itself. */
+  file?: string
 }
