@@ -1,0 +1,20 @@
+/** A refusal of this side of the connection, before anything was sent: what is wrong, and the command that mends it. */
+export class ClientError extends Error {
+  readonly code: ClientErrorCode
+  readonly fix: string | undefined
+
+  constructor(code: ClientErrorCode, message: string, options: { fix?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause })
+    this.name = 'ClientError'
+    this.code = code
+    this.fix = options.fix
+  }
+}
+
+/** Why this side refused. */
+export type ClientErrorCode =
+  | 'URL_INVALID'
+  | 'URL_INSECURE'
+  | 'URL_CREDENTIALS'
+  | 'TARGET_INVALID'
+  | 'CREDENTIALS_MISSING'
