@@ -1,0 +1,222 @@
+import path from 'node:path'
+import { cleanEnv, startGateway } from '../scripts/gateway-process.ts'
+import { findReference } from '../scripts/reference.ts'
+import { installedSize } from './installed.ts'
+import type { Load } from './load.ts'
+import { command, load, median, settledKB, startBare, timeBareStart, timeProcess } from './processes.ts'
+
+/** How long and how often: the real thing, or just enough to see that it runs. */
+export interface Effort {
+  rounds: number
+  seconds: number
+  /** Connections of the idle row. */
+  idle: number
+  /** Clients of the fan-out row. */
+  fan: number
+  settleMs: number
+  smoke: boolean
+}
+
+/** One line of the table. `pass` is undefined when there is nothing to compare with here. */
+export interface Row {
+  what: string
+  ours: string
+  baseline: string
+  ratio: string
+  bar: string
+  pass: boolean | undefined
+}
+
+/** One budget: measures ours and a baseline in the same run, in turns. */
+export interface Budget {
+  name: string
+  run(effort: Effort): Promise<Row[]>
+}
+
+export const budgets: readonly Budget[] = [
+  { name: 'start', run: start },
+  { name: 'memory', run: memory },
+  { name: 'health', run: health },
+  { name: 'rpc', run: (effort) => rpc('RPC, 1 socket', 1, 8, effort) },
+  { name: 'rpc50', run: (effort) => rpc('RPC, 50 sockets', 50, 1, effort) },
+  { name: 'http', run: http },
+  { name: 'connect', run: connects },
+  { name: 'idle', run: idle },
+  { name: 'fan', run: fan },
+  { name: 'installed', run: async () => installed() }
+]
+
+async function start({ rounds, smoke }: Effort): Promise<Row[]> {
+  const ours: number[] = []
+  const bare: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    const gateway = await startGateway([command])
+    ours.push(gateway.readyMs)
+    await gateway.stop()
+    bare.push(await timeBareStart())
+  }
+  const took = median(ours)
+  const bar = 'at most 500 ms'
+  const rows = [
+    row('start to /readyz', ms(took), `${ms(median(bare))} Fastify`, times(took, median(bare)), bar, took <= 500)
+  ]
+  const reference = findReference()
+  const again = 'start against the reference'
+  if (reference === undefined || smoke) {
+    rows.push(row(again, ms(took), 'not measured', '', 'at least 15 times faster', undefined))
+  } else {
+    const theirs: number[] = []
+    for (let round = 0; round < Math.min(rounds, 3); round++) {
+      const gateway = await startGateway([reference], 120_000)
+      theirs.push(gateway.readyMs)
+      await gateway.stop()
+    }
+    const ratio = median(theirs) / took
+    rows.push(row(again, ms(took), ms(median(theirs)), `${ratio.toFixed(1)}x`, 'at least 15 times faster', ratio >= 15))
+  }
+  return rows
+}
+
+async function memory({ settleMs }: Effort): Promise<Row[]> {
+  const [gateway, bare] = await Promise.all([startGateway([command]), startBare('fastify')])
+  const [ours, theirs] = [await settledKB(gateway.pid, settleMs), await settledKB(bare.pid, 0)]
+  await Promise.all([gateway.stop(), bare.stop()])
+  const mb = (kb: number): string => `${(kb / 1024).toFixed(0)} MB`
+  const baseline = `${mb(theirs)} Fastify`
+  return [row('memory, idle', mb(ours), baseline, times(ours, theirs), 'at most 100 MB', ours <= 100 * 1024)]
+}
+
+async function health({ rounds }: Effort): Promise<Row[]> {
+  const gateway = await startGateway([command])
+  const env = { ...cleanEnv(path.dirname(gateway.stateDir)), OPENCLAW_STATE_DIR: gateway.stateDir }
+  const ours: number[] = []
+  const bare: number[] = []
+  for (let round = 0; round < rounds * 2; round++) {
+    ours.push(await timeProcess([command, 'health'], env))
+    bare.push(await timeProcess(['-e', '0'], env))
+  }
+  await gateway.stop()
+  const took = median(ours)
+  const baseline = `${ms(median(bare))} node -e 0`
+  return [row('openclaw health', ms(took), baseline, times(took, median(bare)), 'at most 300 ms', took <= 300)]
+}
+
+function rpc(what: string, sockets: number, inflight: number, effort: Effort): Promise<Row[]> {
+  const work = { kind: 'rpc', sockets, inflight, seconds: effort.seconds } as const
+  return rates({ what, bare: 'ws', work, share: 0.75, effort, unit: '/s' })
+}
+
+function http(effort: Effort): Promise<Row[]> {
+  const work = { kind: 'http', connections: 50, pipeline: 4, seconds: effort.seconds } as const
+  return rates({ what: 'GET /healthz', bare: 'fastify', work, share: 0.85, effort, unit: '/s' })
+}
+
+function connects(effort: Effort): Promise<Row[]> {
+  const work = { kind: 'connect', count: Math.ceil(effort.seconds * 500), concurrency: 8 } as const
+  return rates({ what: 'connect with a token', bare: 'ws', work, share: 0.5, effort, unit: '/s' })
+}
+
+/** Compares two rates, ours and a bare server's, in turns. */
+async function rates(plan: {
+  what: string
+  bare: 'ws' | 'fastify'
+  work: WithoutTarget<Load>
+  share: number
+  effort: Effort
+  unit: string
+}): Promise<Row[]> {
+  const [gateway, bare] = await Promise.all([startGateway([command]), startBare(plan.bare)])
+  const ours: number[] = []
+  const theirs: number[] = []
+  try {
+    for (let round = 0; round < plan.effort.rounds; round++) {
+      ours.push((await load({ ...plan.work, port: gateway.port, token: gateway.token })).rate)
+      theirs.push((await load({ ...plan.work, port: bare.port })).rate)
+    }
+  } finally {
+    await Promise.all([gateway.stop(), bare.stop()])
+  }
+  const [mine, baseline] = [median(ours), median(theirs)]
+  const rate = (value: number): string => `${Math.round(value).toLocaleString('en')}${plan.unit}`
+  const bar = `at least ${plan.share * 100} %`
+  return [
+    row(
+      plan.what,
+      rate(mine),
+      `${rate(baseline)} ${plan.bare}`,
+      share(mine, baseline),
+      bar,
+      mine >= plan.share * baseline
+    )
+  ]
+}
+
+async function idle({ idle: count, settleMs }: Effort): Promise<Row[]> {
+  const [gateway, bare] = await Promise.all([startGateway([command]), startBare('ws')])
+  const each = async (pid: number, target: { port: number; token?: string }): Promise<number> => {
+    // Code and heap that the first connections bring along are no cost of a connection.
+    await load({ kind: 'connect', count: 300, concurrency: 8, ...target })
+    const before = await settledKB(pid, settleMs)
+    let after = before
+    await load({ kind: 'idle', count, ...target }, async () => {
+      after = await settledKB(pid, settleMs)
+    })
+    return (after - before) / count
+  }
+  try {
+    const ours = await each(gateway.pid, { port: gateway.port, token: gateway.token })
+    const theirs = await each(bare.pid, { port: bare.port })
+    const kb = (value: number): string => `${value.toFixed(1)} KB`
+    const what = `a connection, idle, at ${count.toLocaleString('en')}`
+    return [row(what, kb(ours), `${kb(theirs)} ws`, times(ours, theirs), 'at most 16 KB', ours <= 16)]
+  } finally {
+    await Promise.all([gateway.stop(), bare.stop()])
+  }
+}
+
+async function fan({ rounds, fan: clients, smoke }: Effort): Promise<Row[]> {
+  const [gateway, bare] = await Promise.all([startGateway([command]), startBare('ws')])
+  const work = { kind: 'fan', clients, rounds: smoke ? 3 : 50 } as const
+  const ours: number[] = []
+  const theirs: number[] = []
+  let bytes = 0
+  try {
+    for (let round = 0; round < rounds; round++) {
+      const mine = await load({ ...work, port: gateway.port, token: gateway.token })
+      bytes = mine.bytes ?? 0
+      ours.push(mine.rate)
+      theirs.push((await load({ ...work, bytes, port: bare.port })).rate)
+    }
+  } finally {
+    await Promise.all([gateway.stop(), bare.stop()])
+  }
+  const [mine, baseline] = [median(ours), median(theirs)]
+  const rate = (value: number): string => `${Math.round(value).toLocaleString('en')}/s`
+  const what = `one event (${bytes} B) to ${clients.toLocaleString('en')}`
+  return [row(what, rate(mine), `${rate(baseline)} ws`, share(mine, baseline), 'at least 70 %', mine >= 0.7 * baseline)]
+}
+
+function installed(): Row[] {
+  const { megabytes, packages, scripts } = installedSize()
+  const ours = `${megabytes.toFixed(1)} MB, ${packages} packages, ${scripts.length} install scripts`
+  const pass = megabytes <= 40 && scripts.length === 0
+  return [row('installed for production', ours, '', '', 'at most 40 MB, no install scripts', pass)]
+}
+
+type WithoutTarget<L> = L extends unknown ? Omit<L, 'port' | 'token'> : never
+
+function row(what: string, ours: string, baseline: string, ratio: string, bar: string, pass: boolean | undefined): Row {
+  return { what, ours, baseline, ratio, bar, pass }
+}
+
+function ms(value: number): string {
+  return `${Math.round(value)} ms`
+}
+
+function times(ours: number, baseline: number): string {
+  return `${(ours / baseline).toFixed(1)}x`
+}
+
+function share(ours: number, baseline: number): string {
+  return `${((ours / baseline) * 100).toFixed(0)} %`
+}
