@@ -18,3 +18,4 @@ export type ClientErrorCode =
   | 'URL_CREDENTIALS'
   | 'TARGET_INVALID'
   | 'CREDENTIALS_MISSING'
+  | 'TLS_PIN_MISMATCH'

@@ -1,0 +1,173 @@
+import { loadConfig } from '../config/load.ts'
+import type { Config, Paths } from '../config/types.ts'
+import type { ClientInfo, EventFrame, HelloOk } from '../protocol/frames.ts'
+import type { Scope } from '../protocol/scopes.ts'
+import { GatewayClient, GatewayError } from './core.ts'
+import { type Credentials, type Purpose, resolveCredentials } from './credentials.ts'
+import { openPinned, openUnix, openUrl } from './node-socket.ts'
+import { describeEndpoint, type Endpoint, resolveTargets } from './target.ts'
+
+/** What one configured connection is told. */
+export interface ConnectOptions {
+  /** The environment, with what the state folder's `.env` adds. */
+  env: Readonly<Record<string, string | undefined>>
+  paths: Paths
+  client: ClientInfo
+  scopes: readonly Scope[]
+  purpose: Purpose
+  url?: string | undefined
+  port?: number | undefined
+  token?: string | undefined
+  password?: string | undefined
+  /** For the handshake, in milliseconds. */
+  timeoutMs: number
+  onEvent?: (frame: EventFrame) => void
+  /** Hears of the configuration's problems that do not stop this connection. */
+  onWarning?: (text: string) => void
+}
+
+/** An open connection, and how it came about. */
+export interface Connection {
+  client: GatewayClient
+  hello: HelloOk
+  endpoint: Endpoint
+  /** Undefined on the owner's socket, which needs none. */
+  credentials: Credentials | undefined
+  /** Places that were tried before, with what happened there. */
+  tried: readonly { endpoint: Endpoint; error: GatewayError }[]
+}
+
+/** A connection that did not come about: the last place that was tried, and why it failed there. */
+export class ConnectFailure extends Error {
+  readonly reason: GatewayError
+  readonly endpoint: Endpoint
+  readonly credentials: Credentials | undefined
+  readonly tried: Connection['tried']
+
+  constructor(
+    reason: GatewayError,
+    endpoint: Endpoint,
+    credentials: Credentials | undefined,
+    tried: Connection['tried']
+  ) {
+    super(`${describeEndpoint(endpoint)}: ${reason.message}`, { cause: reason })
+    this.name = 'ConnectFailure'
+    this.reason = reason
+    this.endpoint = endpoint
+    this.credentials = credentials
+    this.tried = tried
+  }
+}
+
+/** Connects to the configured gateway: the owner's socket on its host, else the URL that flags, environment and file name. */
+export async function connectConfigured(options: ConnectOptions): Promise<Connection> {
+  const { config, problem } = await readConfig(options)
+  const endpoints = resolveTargets({
+    url: options.url,
+    port: options.port,
+    hasCredential: given(options.token) || given(options.password),
+    envUrl: options.env.OPENCLAW_GATEWAY_URL,
+    mode: config?.gateway.mode,
+    remoteUrl: config?.gateway.remote.url,
+    localPort: config?.gateway.port ?? options.paths.defaultPort ?? 18789,
+    localSocket: options.paths.localSocket
+  })
+  const tried: { endpoint: Endpoint; error: GatewayError }[] = []
+  for (const endpoint of endpoints) {
+    // A broken file must not lock the owner out: the socket needs nothing from it. Everything else does.
+    if (problem !== undefined && endpoint.kind === 'url' && endpoint.destination !== 'explicit') throw problem
+    const credentials = endpoint.kind === 'socket' ? undefined : await credentialsFor(endpoint, options, config)
+    try {
+      const connected = await connectTo(endpoint, options, credentials, config)
+      if (problem instanceof Error) options.onWarning?.(problem.message)
+      return { ...connected, endpoint, credentials, tried }
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error
+      if (endpoint === endpoints.at(-1) || !nobodyListens(error)) {
+        throw new ConnectFailure(error, endpoint, credentials, tried)
+      }
+      tried.push({ endpoint, error })
+    }
+  }
+  throw new Error('unreachable: there is always an endpoint')
+}
+
+async function readConfig(options: ConnectOptions): Promise<{ config: Config | undefined; problem: unknown }> {
+  try {
+    return { config: await loadConfig({ env: options.env, paths: options.paths, client: true }), problem: undefined }
+  } catch (problem) {
+    return { config: undefined, problem }
+  }
+}
+
+function credentialsFor(
+  endpoint: Endpoint & { kind: 'url' },
+  options: ConnectOptions,
+  config: Config | undefined
+): Promise<Credentials> {
+  const auth = config?.gateway.auth
+  return resolveCredentials({
+    destination: endpoint.destination,
+    purpose: options.purpose,
+    explicit: { token: options.token, password: options.password },
+    env: options.env,
+    fileSecret: async (key) => config?.fileSecret(key),
+    authMode: auth?.modeExplicit === true ? auth.mode : undefined
+  })
+}
+
+async function connectTo(
+  endpoint: Endpoint,
+  options: ConnectOptions,
+  credentials: Credentials | undefined,
+  config: Config | undefined
+): Promise<{ client: GatewayClient; hello: HelloOk }> {
+  const auth = {
+    ...(credentials?.token === undefined ? {} : { token: credentials.token.value }),
+    ...(credentials?.password === undefined ? {} : { password: credentials.password.value })
+  }
+  const createSocket = await socketFactory(endpoint, options.timeoutMs, config?.gateway.remote.tlsFingerprint)
+  const client = new GatewayClient({
+    createSocket,
+    client: options.client,
+    scopes: [...options.scopes],
+    handshakeTimeoutMs: options.timeoutMs,
+    auth: () => (Object.keys(auth).length === 0 ? undefined : auth),
+    ...(options.client.mode === 'probe' ? { minProtocol: 3 } : {}),
+    ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent })
+  })
+  return { client, hello: await client.connect() }
+}
+
+async function socketFactory(endpoint: Endpoint, timeoutMs: number, pin: string | undefined) {
+  if (endpoint.kind === 'socket') return () => openUnix(endpoint.path)
+  if (pin === undefined || endpoint.destination !== 'remote' || endpoint.url.protocol !== 'wss:') {
+    return () => openUrl(endpoint.url)
+  }
+  try {
+    const verified = await openPinned(endpoint.url, pin, timeoutMs)
+    return () => openUrl(endpoint.url, verified)
+  } catch (error) {
+    if (error instanceof Error && !('fix' in error)) {
+      throw new GatewayError('CONNECTION_FAILED', error.message, { cause: error })
+    }
+    throw error
+  }
+}
+
+/** Reports whether nobody answered at a place, so that the next one may be tried. */
+export function nobodyListens(error: GatewayError): boolean {
+  return error.code === 'CONNECTION_FAILED' && NOBODY.has(systemCode(error.cause) ?? '')
+}
+
+const NOBODY = new Set(['ENOENT', 'ENOTDIR', 'ECONNREFUSED', 'EACCES', 'EPERM', 'ENOTSOCK'])
+
+function systemCode(cause: unknown): string | undefined {
+  if (typeof cause !== 'object' || cause === null) return undefined
+  if ('code' in cause && typeof cause.code === 'string') return cause.code
+  return 'errors' in cause && Array.isArray(cause.errors) ? systemCode(cause.errors[0]) : undefined
+}
+
+function given(value: string | undefined): boolean {
+  return value !== undefined && value.trim() !== ''
+}
