@@ -6,6 +6,8 @@ const root = path.dirname(import.meta.dirname)
 
 /** The parts of src/ in order: each may import itself and what stands before it. */
 const rows = [
+  'package.ts',
+  'port-owner.ts',
   'protocol',
   'config',
   'auth',
@@ -31,10 +33,10 @@ const rows = [
 /** Parts that are held to less than their row allows: the only other parts that they may import. */
 const only: Record<string, readonly string[]> = {
   protocol: [],
-  config: ['protocol'],
+  config: ['package.ts', 'protocol'],
   auth: ['protocol', 'config'],
-  client: ['protocol', 'config', 'auth'],
-  'node-host': ['protocol', 'config', 'auth', 'client']
+  client: ['package.ts', 'protocol', 'config', 'auth'],
+  'node-host': ['package.ts', 'protocol', 'config', 'auth', 'client']
 }
 
 interface Import {
