@@ -7,7 +7,6 @@ const root = path.dirname(import.meta.dirname)
 /** The parts of src/ in order: each may import itself and what stands before it. */
 const rows = [
   'package.ts',
-  'port-owner.ts',
   'protocol',
   'config',
   'auth',
@@ -22,6 +21,7 @@ const rows = [
   'rpc',
   'plugins',
   'routes',
+  'server.ts',
   'app.ts',
   'main.ts',
   'index.ts',
