@@ -7,6 +7,7 @@ interface Told {
   fix?: unknown
   exitCode?: unknown
   type?: unknown
+  extra?: unknown
 }
 
 /** Prints a failure once, for a person or as JSON, and sets the exit code. */
@@ -18,9 +19,8 @@ export function reportError(io: Io, error: unknown, json: boolean): void {
   io.exit(typeof told.exitCode === 'number' ? told.exitCode : 1)
   if (json) {
     const type = typeof told.type === 'string' ? told.type : 'cli_error'
-    io.stdout(
-      JSON.stringify({ ok: false, error: { type, code, message, ...(fix === undefined ? {} : { fix }) } }, null, 2)
-    )
+    const shape = { type, code, message, ...(fix === undefined ? {} : { fix }) }
+    io.stdout(JSON.stringify({ ok: false, error: shape, ...(told.extra ?? {}) }, null, 2))
     return
   }
   const style = styleOf({ color: io.color && process.stderr.isTTY === true })

@@ -22,17 +22,29 @@ export class CliError extends Error {
   readonly code: string
   readonly fix: string | undefined
   readonly exitCode: number
+  /** The reference's name for the kind of failure; scripts read it in JSON. */
+  readonly type: string
+  /** What else stands beside `error` in JSON. */
+  readonly extra: Readonly<Record<string, unknown>>
 
   constructor(
     code: string,
     message: string,
-    options: { fix?: string | undefined; exitCode?: number; cause?: unknown } = {}
+    options: {
+      fix?: string | undefined
+      exitCode?: number
+      cause?: unknown
+      type?: string
+      extra?: Record<string, unknown>
+    } = {}
   ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause })
     this.name = 'CliError'
     this.code = code
     this.fix = options.fix
     this.exitCode = options.exitCode ?? 1
+    this.type = options.type ?? 'cli_error'
+    this.extra = options.extra ?? {}
   }
 }
 

@@ -19,6 +19,8 @@ export interface ConnectOptions {
   port?: number | undefined
   token?: string | undefined
   password?: string | undefined
+  /** Picks one side where the configuration would choose: a probe looks at both. */
+  mode?: 'local' | 'remote' | undefined
   /** For the handshake, in milliseconds. */
   timeoutMs: number
   onEvent?: (frame: EventFrame) => void
@@ -66,8 +68,8 @@ export async function connectConfigured(options: ConnectOptions): Promise<Connec
     url: options.url,
     port: options.port,
     hasCredential: given(options.token) || given(options.password),
-    envUrl: options.env.OPENCLAW_GATEWAY_URL,
-    mode: config?.gateway.mode,
+    envUrl: options.mode === undefined ? options.env.OPENCLAW_GATEWAY_URL : undefined,
+    mode: options.mode ?? config?.gateway.mode,
     remoteUrl: config?.gateway.remote.url,
     localPort: config?.gateway.port ?? options.paths.defaultPort ?? 18789,
     localSocket: options.paths.localSocket
@@ -127,13 +129,14 @@ async function connectTo(
     ...(credentials?.password === undefined ? {} : { password: credentials.password.value })
   }
   const createSocket = await socketFactory(endpoint, options.timeoutMs, config?.gateway.remote.tlsFingerprint)
+  // Without a credential only a backend keeps its scopes (`gateway.auth.mode: "none"`).
+  const anonymous = endpoint.kind === 'url' && Object.keys(auth).length === 0
   const client = new GatewayClient({
     createSocket,
-    client: options.client,
+    client: anonymous ? { ...options.client, id: 'gateway-client', mode: 'backend' } : options.client,
     scopes: [...options.scopes],
     handshakeTimeoutMs: options.timeoutMs,
     auth: () => (Object.keys(auth).length === 0 ? undefined : auth),
-    ...(options.client.mode === 'probe' ? { minProtocol: 3 } : {}),
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent })
   })
   return { client, hello: await client.connect() }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { AuthMode, BindMode, ConfigFlags } from '../../../config/types.ts'
 import { CliError, type Io } from '../../io.ts'
+import { parsePort } from '../../ports.ts'
 
 interface RunOptions {
   port?: string
@@ -38,6 +39,10 @@ export function buildRun(io: Io): Command {
 
 async function runAction(io: Io, options: RunOptions): Promise<void> {
   const flags = parseRunFlags(options)
+  if (options.force === true) {
+    const { freePort } = await import('../../free-port.ts')
+    await freePort(io, flags)
+  }
   const { runGateway } = await import('../../../main.ts')
   io.exit(
     await runGateway({
@@ -74,13 +79,6 @@ export function parseRunFlags(options: RunOptions): ConfigFlags {
   if (options.allowUnconfigured === true) flags.allowUnconfigured = true
   if (options.verbose === true) flags.verbose = true
   return flags
-}
-
-/** Parses a port argument. */
-export function parsePort(text: string): number {
-  const port = Number(text)
-  if (/^\d{1,5}$/.test(text) && port >= 1 && port <= 65535) return port
-  throw new CliError('USAGE', 'Invalid --port. Use a port number from 1 to 65535, for example 18789.')
 }
 
 function oneOf<T extends string>(value: string, allowed: readonly T[], flag: string): T {

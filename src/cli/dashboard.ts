@@ -1,0 +1,46 @@
+import type { Connection } from '../client/connect.ts'
+import { isLoopbackUrl } from '../client/url-policy.ts'
+import { loadConfig } from '../config/load.ts'
+import { placesOf } from './gateway-call.ts'
+import type { Io } from './io.ts'
+
+/** The Control UI's addresses, and one link into it. */
+export interface Dashboard {
+  /** Base URL, without any credential. */
+  httpUrl: string
+  /** The link that signs in once. */
+  browserUrl: string
+  wsUrl: string
+  port: number
+  expiresAtMs: number
+  /** Reports whether the link works only on the gateway's own host. */
+  loopback: boolean
+}
+
+interface LaunchLink {
+  bootstrapToken: string
+  expiresAtMs: number
+  /** Where the running gateway listens; its configuration may have changed since it started. */
+  port?: number
+  basePath?: string
+}
+
+/** Asks a connected gateway for a launch link, and puts it into the URL that reaches this gateway from here. */
+export async function dashboardOf(io: Io, { client, endpoint }: Connection, timeoutMs: number): Promise<Dashboard> {
+  const link = await client.request<LaunchLink>('device.pair.launchLink', {}, { timeoutMs })
+  const { paths, env } = placesOf(io)
+  const { gateway } = await loadConfig({ env, paths, client: true })
+  const local = endpoint.kind === 'socket' || endpoint.destination === 'local'
+  const basePath = link.basePath ?? (local ? gateway.controlUi.basePath : '')
+  const base = endpoint.kind === 'socket' ? new URL(`ws://127.0.0.1:${link.port ?? gateway.port}`) : endpoint.url
+  const http = new URL(base.href.replace(/^ws/, 'http'))
+  http.pathname = `${basePath === '' ? http.pathname.replace(/\/$/, '') : basePath}/`
+  return {
+    httpUrl: http.href,
+    browserUrl: `${http.href}#bootstrapToken=${encodeURIComponent(link.bootstrapToken)}`,
+    wsUrl: base.href.replace(/\/$/, ''),
+    port: Number(base.port || (base.protocol === 'wss:' ? 443 : 80)),
+    expiresAtMs: link.expiresAtMs,
+    loopback: isLoopbackUrl(base)
+  }
+}

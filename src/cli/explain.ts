@@ -1,0 +1,93 @@
+import { ConnectFailure, nobodyListens } from '../client/connect.ts'
+import { GatewayError, refusalDetails } from '../client/core.ts'
+import type { Credentials } from '../client/credentials.ts'
+import { describeEndpoint, type Endpoint } from '../client/target.ts'
+import { isLoopbackUrl } from '../client/url-policy.ts'
+import { CliError } from './io.ts'
+
+/** Turns what the connection or the gateway answered into what a person can act on; other errors pass through. */
+export function explain(error: unknown): unknown {
+  if (error instanceof ConnectFailure) return explainConnect(error)
+  if (!(error instanceof GatewayError)) return error
+  const fix = error.code === 'TIMEOUT' ? 'pass a longer --timeout, in milliseconds' : fixOf(error)
+  return new CliError(error.code, error.message, { fix, cause: error, type: 'gateway_request_error' })
+}
+
+function explainConnect(failure: ConnectFailure): CliError {
+  const { reason, endpoint } = failure
+  const where = describeEndpoint(endpoint)
+  const extra = { gateway: { url: where, urlSource: endpoint.source } }
+  const transport = { cause: reason, type: 'gateway_transport_error', extra }
+  if (nobodyListens(reason)) return unreachable(failure, transport)
+  if (reason.code === 'TIMEOUT') {
+    return new CliError('GATEWAY_TIMEOUT', `the gateway at ${where} did not answer in time`, {
+      ...transport,
+      fix: 'pass a longer --timeout, in milliseconds'
+    })
+  }
+  if (['CONNECTION_FAILED', 'CONNECTION_LOST', 'PROTOCOL', 'CLOSED'].includes(reason.code)) {
+    return new CliError('GATEWAY_UNREACHABLE', `no connection to the gateway at ${where}: ${reason.message}`, {
+      ...transport,
+      fix: `check that a gateway listens there: curl ${where.replace(/^ws/, 'http')}/healthz`
+    })
+  }
+  const code = refusalDetails(reason).code ?? reason.code
+  const sent = describeSent(failure.credentials)
+  return new CliError(code, `the gateway at ${where} refused the connection: ${reason.message}${sent}`, {
+    fix: fixOf(reason, endpoint, failure.credentials),
+    cause: reason,
+    type: 'gateway_auth_error',
+    extra
+  })
+}
+
+function unreachable(failure: ConnectFailure, options: ConstructorParameters<typeof CliError>[2]): CliError {
+  const { endpoint } = failure
+  const where = describeEndpoint(endpoint)
+  if (endpoint.kind === 'socket' || endpoint.destination === 'local') {
+    const places = [...failure.tried.map((one) => describeEndpoint(one.endpoint)), where]
+    const message = `the gateway is not running on this host: nothing answers at ${places.join(' or ')}`
+    return new CliError('GATEWAY_UNREACHABLE', message, { ...options, fix: 'openclaw gateway run' })
+  }
+  const message = `no gateway answers at ${where} (from ${endpoint.source})`
+  const fix = isLoopbackUrl(endpoint.url)
+    ? `open the SSH tunnel first: ssh -N -L ${endpoint.url.port || 80}:127.0.0.1:18789 user@gateway-host`
+    : `check the address, and that the gateway runs: curl ${where.replace(/^ws/, 'http')}/healthz`
+  return new CliError('GATEWAY_UNREACHABLE', message, { ...options, fix })
+}
+
+function describeSent(credentials: Credentials | undefined): string {
+  const sent = [credentials?.token, credentials?.password]
+    .filter((credential) => credential !== undefined)
+    .map((credential) => (credential.source === 'explicit' ? 'the one given' : credential.source))
+  return sent.length === 0 ? '' : ` (sent: ${sent.join(', ')})`
+}
+
+function fixOf(error: GatewayError, endpoint?: Endpoint, credentials?: Credentials): string | undefined {
+  const details = refusalDetails(error)
+  if (details.fix !== undefined) {
+    return `${details.fix.command}${details.fix.where === 'gateway host' ? ' (on the gateway host)' : ''}`
+  }
+  switch (details.code) {
+    case 'AUTH_TOKEN_MISSING':
+    case 'AUTH_TOKEN_MISMATCH':
+    case 'DEVICE_IDENTITY_REQUIRED': {
+      const remote = endpoint?.kind === 'url' && endpoint.destination === 'remote'
+      const where = remote ? 'gateway.remote.token' : (credentials?.token?.source ?? '--token')
+      return `read it with "openclaw gateway auth-token --show" on the gateway host, then set ${where === 'explicit' ? '--token' : where}`
+    }
+    case 'AUTH_PASSWORD_MISSING':
+    case 'AUTH_PASSWORD_MISMATCH':
+      return 'pass --password, or set OPENCLAW_GATEWAY_PASSWORD'
+    case 'AUTH_RATE_LIMITED':
+      return `wait${error.retryAfterMs === undefined ? '' : ` ${Math.ceil(error.retryAfterMs / 1000)} s`}; too many wrong attempts came from this address`
+    case 'PAIRING_REQUIRED':
+      return `openclaw devices approve ${details.requestId ?? ''} (on the gateway host)`
+    case 'MISSING_SCOPE':
+      return 'use a credential that has this scope, or run the command on the gateway host'
+    case 'PROTOCOL_MISMATCH':
+      return 'update openclaw-gateway on the older side'
+    default:
+      return undefined
+  }
+}

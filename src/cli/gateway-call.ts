@@ -1,0 +1,87 @@
+import { platform } from 'node:os'
+import type { Command } from 'commander'
+import type { Connection, ConnectOptions } from '../client/connect.ts'
+import type { Purpose } from '../client/credentials.ts'
+import { withDotenv } from '../config/env.ts'
+import { resolvePaths } from '../config/paths.ts'
+import type { Paths } from '../config/types.ts'
+import type { Scope } from '../protocol/scopes.ts'
+import { CliError, type Io } from './io.ts'
+import { withProgress } from './output.ts'
+import { parsePort } from './ports.ts'
+import { packageVersion } from './version.ts'
+
+/** The options that every command which talks to a gateway may take. */
+export interface TargetOptions {
+  url?: string
+  port?: string
+  token?: string
+  password?: string
+  timeout?: string
+  json?: boolean
+}
+
+/** Adds `--url`, `--port`, `--token`, `--password`, `--timeout` and `--json` to a command (R21). */
+export function addTargetOptions(command: Command, timeoutMs: number): Command {
+  return command
+    .option('--url <url>', 'Gateway WebSocket URL; needs --token or --password beside it')
+    .option('--port <port>', 'A gateway on this host, by its port')
+    .option('--token <token>', 'Gateway token')
+    .option('--password <password>', 'Gateway password')
+    .option('--timeout <ms>', 'How long to wait, in milliseconds', String(timeoutMs))
+    .option('--json', 'Print JSON')
+}
+
+/** Parses `--timeout`. */
+export function parseTimeout(text: string | undefined, fallback: number): number {
+  if (text === undefined) return fallback
+  const ms = Number(text)
+  if (/^\d+$/.test(text) && ms >= 1 && ms <= 2_147_483_647) return ms
+  throw new CliError('USAGE', 'Invalid --timeout. Use a number of milliseconds, for example 10000.')
+}
+
+/** The places of this profile, and the environment with what its `.env` adds. */
+export function placesOf(io: Io): { paths: Paths; env: Readonly<Record<string, string | undefined>> } {
+  const paths = resolvePaths(io.env, { profile: io.profile, dev: io.dev })
+  return { paths, env: withDotenv(io.env, paths.stateDir) }
+}
+
+/** Connects to the gateway that flags, environment and file name, runs the work, and hangs up. */
+export async function withGateway<T>(
+  io: Io,
+  options: TargetOptions,
+  wants: { scopes: readonly Scope[]; purpose?: Purpose; timeoutMs: number; mode?: 'local' | 'remote' },
+  work: (connection: Connection) => Promise<T>
+): Promise<T> {
+  const { paths, env } = placesOf(io)
+  const connectOptions: ConnectOptions = {
+    env,
+    paths,
+    client: { id: 'cli', mode: 'cli', version: packageVersion(), platform: platform() },
+    scopes: wants.scopes,
+    purpose: wants.purpose ?? 'call',
+    url: options.url,
+    port: options.port === undefined ? undefined : parsePort(options.port),
+    token: options.token,
+    password: options.password,
+    mode: wants.mode,
+    timeoutMs: wants.timeoutMs,
+    onWarning: (text) => io.stderr(`warning: ${text}`)
+  }
+  // Here and not above: help, `gateway run` and mistakes need no WebSocket.
+  const { connectConfigured } = await import('../client/connect.ts')
+  const run = async (): Promise<T> => {
+    const connection = await connectConfigured(connectOptions)
+    try {
+      return await work(connection)
+    } finally {
+      connection.client.close()
+    }
+  }
+  try {
+    return await withProgress(io, 'Waiting for the gateway', run())
+  } catch (error) {
+    const { explain } = await import('./explain.ts')
+    throw explain(error)
+  }
+}
