@@ -7,6 +7,7 @@ const root = path.dirname(import.meta.dirname)
 /** The parts of src/ in order: each may import itself and what stands before it. */
 const rows = [
   'package.ts',
+  'port-owner.ts',
   'protocol',
   'config',
   'auth',
@@ -21,6 +22,7 @@ const rows = [
   'rpc',
   'plugins',
   'routes',
+  'log.ts',
   'server.ts',
   'app.ts',
   'main.ts',
