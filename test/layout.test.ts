@@ -24,6 +24,7 @@ const rows = [
   'routes',
   'log.ts',
   'server.ts',
+  'listeners.ts',
   'app.ts',
   'main.ts',
   'index.ts',
