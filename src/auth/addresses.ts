@@ -11,6 +11,10 @@ const privateNets = list(
   ['fe80::', 10]
 )
 
+const tailnet = list(['100.64.0.0', 10], ['fd7a:115c:a1e0::', 48])
+// Inside the carrier-grade range, but ChromeOS's own.
+const notTailnet = list(['100.115.92.0', 23])
+
 function list(...subnets: [string, number][]): BlockList {
   const block = new BlockList()
   for (const [net, prefix] of subnets) block.addSubnet(net, prefix, isIPv4(net) ? 'ipv4' : 'ipv6')
@@ -41,6 +45,11 @@ export function isLoopback(address: string): boolean {
 /** Reports whether an address is loopback, RFC 1918, link-local, carrier-grade NAT or unique-local. */
 export function isPrivate(address: string): boolean {
   return within(loopback, address) || within(privateNets, address)
+}
+
+/** Reports whether an address is one that Tailscale gives to a host. */
+export function isTailnet(address: string): boolean {
+  return within(tailnet, address) && !within(notTailnet, address)
 }
 
 function within(block: BlockList, address: string): boolean {

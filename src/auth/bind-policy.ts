@@ -73,7 +73,7 @@ function authRefusal(gateway: GatewayConfig): StartRefusal | undefined {
       if (loopbackOnly(gateway)) return undefined
       return refuse(
         'BIND_WITHOUT_AUTH',
-        `Refusing to bind gateway to ${gateway.bind} without auth. Set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD, or pass --token/--password; or set gateway.bind=loopback.`,
+        withoutAuth(`bind gateway to ${gateway.bind}`),
         set('gateway.auth.mode', 'token')
       )
     case 'token':
@@ -84,11 +84,7 @@ function authRefusal(gateway: GatewayConfig): StartRefusal | undefined {
             'Gateway auth is set to token, but no token is configured. Set gateway.auth.token (or OPENCLAW_GATEWAY_TOKEN), or pass --token.',
             generate
           )
-        : refuse(
-            'BIND_WITHOUT_AUTH',
-            `Refusing to bind gateway to ${gateway.bind} without auth. Set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD, or pass --token/--password; or set gateway.bind=loopback.`,
-            generate
-          )
+        : refuse('BIND_WITHOUT_AUTH', withoutAuth(`bind gateway to ${gateway.bind}`), generate)
     case 'password':
       if (auth.password !== undefined) return undefined
       return refuse(
@@ -180,11 +176,11 @@ export function listenRefusal(gateway: GatewayConfig, host: string): StartRefusa
     (auth.mode === 'password' && auth.password !== undefined) ||
     (auth.mode === 'trusted-proxy' && trustedProxyRefusal(gateway) === undefined)
   if (secured) return undefined
-  return refuse(
-    'BIND_WITHOUT_AUTH',
-    `Refusing to listen on ${host} without auth. Set gateway.auth.token or gateway.auth.password, or listen on 127.0.0.1.`,
-    set('gateway.auth.mode', 'token')
-  )
+  return refuse('BIND_WITHOUT_AUTH', withoutAuth(`listen on ${host}`), set('gateway.auth.mode', 'token'))
+}
+
+function withoutAuth(what: string): string {
+  return `Refusing to ${what} without auth; set gateway.auth.token or gateway.auth.password (OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD, --token, --password), or gateway.bind=loopback.`
 }
 
 const generate: Fix = {

@@ -1,0 +1,120 @@
+import { randomUUID } from 'node:crypto'
+import type { DatabaseSync } from 'node:sqlite'
+import websocket from '@fastify/websocket'
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import type { Config } from './config/types.ts'
+import { VERSION } from './package.ts'
+import authentication from './plugins/authentication.ts'
+import errors from './plugins/errors.ts'
+import ingress from './plugins/ingress.ts'
+import securityHeaders from './plugins/security-headers.ts'
+import surfaces from './plugins/surfaces.ts'
+import gateway from './routes/gateway.ts'
+import metrics from './routes/metrics.ts'
+import probes from './routes/probes.ts'
+import { startClock } from './rpc/clock.ts'
+import { drain } from './rpc/drain.ts'
+import { Health } from './rpc/health.ts'
+import { Hub } from './rpc/hub.ts'
+import { LIMITS } from './rpc/limits.ts'
+import { deviceMethods } from './rpc/methods/devices.ts'
+import { logMethods } from './rpc/methods/logs.ts'
+import { systemMethods } from './rpc/methods/system.ts'
+import { Presence, selfEntry } from './rpc/presence.ts'
+import { Registry } from './rpc/registry.ts'
+import { createGatewayServer } from './server.ts'
+import { DeviceStore } from './store/devices.ts'
+import { type GatewayIdentity, gatewayIdentity } from './store/identity.ts'
+
+/** What a gateway is built from, besides its configuration. */
+export interface AppDeps {
+  /** The state database; `openDatabase(':memory:')` for a gateway that remembers nothing. */
+  db: DatabaseSync
+  log?: FastifyBaseLogger
+  /** The file that `logs.tail` reads. */
+  logFile: string
+}
+
+/** Builds the gateway. Nothing listens yet: `listen` the app, or hand it sockets as `main.ts` does. */
+export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyInstance> {
+  const app = fastify({
+    serverFactory: (handler) => createGatewayServer(handler, config.gateway),
+    ...(deps.log === undefined ? { logger: false } : { loggerInstance: deps.log }),
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: 1_048_576,
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
+    routerOptions: { ignoreTrailingSlash: false, maxParamLength: 256 }
+  })
+
+  // The state that everything shares.
+  const server = { version: VERSION, buildId: `openclaw-gateway-${VERSION}`, bootId: randomUUID() }
+  const identity = gatewayIdentity(deps.db)
+  const devices = new DeviceStore(deps.db)
+  const hub = new Hub()
+  const health = new Health()
+  const presence = new Presence(hub, selfEntry(server))
+  app.decorate('config', config)
+  app.decorate('serverInfo', server)
+  app.decorate('identity', identity)
+  app.decorate('devices', devices)
+  app.decorate('hub', hub)
+  app.decorate('health', health)
+  app.decorate('presence', presence)
+  app.decorate('page', undefined)
+  app.decorate('drain', () => drain(hub, health))
+
+  // What can be called.
+  const listeners = () =>
+    app.addresses().map((each) => (typeof each === 'string' ? each : `${each.address}:${each.port}`))
+  app.decorate(
+    'registry',
+    new Registry([
+      ...systemMethods({ config, hub, presence, health, identity, server, listeners }),
+      ...logMethods({ file: deps.logFile }),
+      ...deviceMethods({ devices, hub })
+    ])
+  )
+
+  // In the order that makes it safe: refuse unattributed and misdirected requests, then unknown pages, then authenticate.
+  await app.register(errors)
+  await app.register(surfaces)
+  await app.register(ingress)
+  await app.register(securityHeaders)
+  await app.register(authentication)
+  await app.register(websocket, {
+    options: { maxPayload: LIMITS.payload, perMessageDeflate: false, clientTracking: false },
+    preClose
+  })
+
+  // What HTTP can reach.
+  await app.register(probes)
+  await app.register(metrics)
+  await app.register(gateway)
+
+  const stopClock = startClock(hub, health)
+  app.addHook('onClose', () => {
+    stopClock()
+    presence.stop()
+    health.stop()
+  })
+  return app
+
+  function preClose(done: () => void): void {
+    void app.drain().then(done)
+  }
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    config: Config
+    serverInfo: { version: string; buildId: string; bootId: string }
+    identity: GatewayIdentity
+    devices: DeviceStore
+    hub: Hub
+    health: Health
+    presence: Presence
+    registry: Registry
+    /** Tells every client that the gateway stops, waits a bounded time for calls under way, and closes every socket. */
+    drain(): Promise<void>
+  }
+}

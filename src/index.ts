@@ -1,0 +1,12 @@
+/** The library's face: build the gateway as a Fastify app, and what a plugin needs to know of it. */
+export { type AppDeps, buildApp } from './app.ts'
+export type { Ingress, Listener } from './auth/ingress.ts'
+export { type AuthMethod, type Surface, SURFACES } from './auth/surfaces.ts'
+export { ConfigError } from './config/errors.ts'
+export { type LoadOptions, loadConfig } from './config/load.ts'
+export { resolvePaths } from './config/paths.ts'
+export type { Config, GatewayConfig } from './config/types.ts'
+export { RpcError } from './protocol/errors.ts'
+export { type Role, SCOPES, type Scope } from './protocol/scopes.ts'
+export { type Caller, defineMethod, type Method } from './rpc/method.ts'
+export { openDatabase } from './store/database.ts'

@@ -1,0 +1,56 @@
+import { chmodSync, mkdirSync, renameSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import pino, { type Logger } from 'pino'
+
+const MAX_BYTES = 10 * 1024 * 1024
+
+/** A log, and the file that `logs.tail` reads. */
+export interface GatewayLog {
+  log: Logger
+  file: string
+  /** Writes out what is buffered. */
+  flush(): void
+}
+
+/**
+ * Logs JSON lines to a bounded file in the state folder, and to the terminal: readable on a TTY, JSON elsewhere.
+ * Secrets are removed by key, in one place.
+ */
+export async function openLog(options: { stateDir: string; level: string; tty: boolean }): Promise<GatewayLog> {
+  const file = join(options.stateDir, 'logs', 'gateway.log')
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  rotate(file)
+  const disk = pino.destination({ dest: file, sync: true, mode: 0o600 })
+  chmodSync(file, 0o600)
+  const terminal = options.tty ? await pretty() : pino.destination({ fd: 1, sync: true })
+  const log = pino(
+    {
+      level: options.level,
+      messageKey: 'message',
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label, _meta: { logLevelName: label.toUpperCase() } }) },
+      redact: { paths: redacted, censor: '[redacted]' },
+      serializers: { err: pino.stdSerializers.err }
+    },
+    pino.multistream([
+      { stream: disk, level: 'trace' },
+      { stream: terminal, level: 'trace' }
+    ])
+  )
+  return { log, file, flush: () => disk.flushSync() }
+}
+
+const secretKeys = ['token', 'password', 'secret', 'authorization', 'deviceToken', 'bootstrapToken', 'apiKey', 'cookie']
+const redacted = secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`])
+
+async function pretty() {
+  const { default: build } = await import('pino-pretty')
+  return build({ colorize: true, messageKey: 'message', ignore: '_meta', translateTime: 'SYS:HH:MM:ss', sync: true })
+}
+
+// One old file is kept: two bounded files, whatever happens between restarts.
+function rotate(file: string): void {
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  if (size > MAX_BYTES) renameSync(file, `${file}.1`)
+}

@@ -1,0 +1,108 @@
+import auth from '@fastify/auth'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { type Authenticated, Authenticator } from '../auth/authenticate.ts'
+import { checkOrigin, compileOrigins } from '../auth/origin.ts'
+import { covers } from '../auth/scopes.ts'
+import { isOpen } from '../auth/surfaces.ts'
+import { isScope, type Scope, satisfies } from '../protocol/scopes.ts'
+import { MissingScope, refusal } from './errors.ts'
+
+/** Authenticates every route of an authenticated surface, with the same function that the WebSocket uses. */
+async function authentication(app: FastifyInstance): Promise<void> {
+  const { gateway } = app.config
+  app.decorate('authenticator', new Authenticator(gateway.auth, app.devices))
+  app.decorate('allowedOrigins', compileOrigins([...gateway.controlUi.allowedOrigins, gateway.publicOrigin]))
+  app.decorateRequest('auth')
+  await app.register(auth, { defaultRelation: 'and' })
+
+  app.addHook('onRoute', (route) => {
+    const { surface, scope } = route.config ?? {}
+    if (surface === undefined || isOpen(surface) || surface === 'websocket') return
+    const checks = [checkPage, authenticate]
+    if (scope !== undefined) checks.push(async (request) => requireScope(request, scope))
+    route.onRequest = [app.auth(checks, { run: 'all', relation: 'and' }), ...[route.onRequest ?? []].flat()]
+  })
+
+  // A page we do not know is refused before any credential is looked at (S2, S23).
+  async function checkPage(request: FastifyRequest): Promise<void> {
+    const { origin, host } = request.headers
+    const verdict = checkOrigin({
+      origin,
+      host,
+      ingress: request.ingress,
+      required: false,
+      allowed: app.allowedOrigins
+    })
+    if (!verdict.ok || request.headers['sec-fetch-site'] === 'cross-site') throw refusal('origin_not_allowed')
+  }
+
+  async function authenticate(request: FastifyRequest): Promise<void> {
+    const token = bearer(request)
+    const result = await app.authenticate(request)
+    if (result?.ok) {
+      request.auth = result
+      return
+    }
+    if (result?.reason === 'rate_limited') throw refusal('rate_limited', { retryAfterMs: result.retryAfterMs ?? 0 })
+    throw refusal('unauthorized', {
+      authenticate: token === undefined ? 'Bearer realm="openclaw"' : 'Bearer realm="openclaw", error="invalid_token"'
+    })
+  }
+
+  app.decorate('authenticate', async (request: FastifyRequest) => {
+    const { surface } = request.routeOptions.config
+    const token = bearer(request)
+    const origin = request.headers.origin
+    const lockedForMs = app.authenticator.lockedForMs(request.ingress, origin)
+    if (lockedForMs > 0) return { ok: false, reason: 'rate_limited', retryAfterMs: lockedForMs } as const
+    return app.authenticator.authenticate({
+      // A probe that was given credentials shows its details to whoever may use the HTTP API.
+      surface: surface === undefined || isOpen(surface) ? 'http-api' : surface,
+      ingress: request.ingress,
+      origin,
+      presented: { token },
+      deviceId: undefined,
+      role: 'operator'
+    })
+  })
+}
+
+function bearer(request: FastifyRequest): string | undefined {
+  return /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
+}
+
+function requireScope(request: FastifyRequest, scope: Scope): void {
+  const { allowance, method } = request.auth
+  if (!covers(allowance, scope) && !(allowance !== 'all' && satisfies(allowance, scope))) throw new MissingScope(scope)
+  // Where no secret names the caller, the caller may narrow itself: `x-openclaw-scopes` is a cap, never a grant.
+  const cap = request.headers['x-openclaw-scopes']
+  if (method !== 'none' || typeof cap !== 'string') return
+  const scopes = new Set(
+    cap
+      .split(',')
+      .map((each) => each.trim())
+      .filter(isScope)
+  )
+  if (!satisfies(scopes, scope)) throw new MissingScope(scope)
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    authenticator: Authenticator
+    /** Origins the configuration allows, compiled. */
+    allowedOrigins: ReadonlySet<string>
+    /** Authenticates a request's bearer credentials without refusing it. */
+    authenticate(request: FastifyRequest): ReturnType<Authenticator['authenticate']>
+  }
+  interface FastifyRequest {
+    /** Who is calling, on authenticated surfaces. */
+    auth: Authenticated
+  }
+}
+
+export default fp(authentication, {
+  name: 'authentication',
+  dependencies: ['errors', 'ingress', 'surfaces'],
+  fastify: '5.x'
+})

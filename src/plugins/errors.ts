@@ -1,0 +1,114 @@
+import createError from '@fastify/error'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Fix } from '../protocol/errors.ts'
+
+/** An HTTP refusal: made from the table below, turned into a reply in this file only. */
+export interface HttpRefusal extends FastifyError {
+  type: string
+  fix?: Fix
+  retryAfterMs?: number
+  authenticate?: string
+}
+
+const refusals = {
+  unauthorized: [401, 'Unauthorized'],
+  proxy_attribution_required: [
+    403,
+    'Proxy client attribution is required. Configure gateway.trustedProxies narrowly and make the proxy overwrite or safely rebuild forwarded client headers.'
+  ],
+  origin_not_allowed: [403, 'Origin not allowed'],
+  host_not_allowed: [421, 'This gateway does not answer to that host name'],
+  rate_limited: [429, 'Too many failed authentication attempts. Please try again later.']
+} as const
+
+const classes = Object.fromEntries(
+  Object.entries(refusals).map(([type, [status, message]]) => [type, createError(type.toUpperCase(), message, status)])
+)
+
+/** Makes a refusal of the table, to throw or to pass to `done`. */
+export function refusal(
+  type: keyof typeof refusals,
+  more: Pick<Partial<HttpRefusal>, 'fix' | 'retryAfterMs' | 'authenticate'> = {}
+): HttpRefusal {
+  return Object.assign(new classes[type]!() as HttpRefusal, { type }, more)
+}
+
+/** Refuses a caller whose scopes do not suffice, in the shape of the tools API. */
+export class MissingScope extends Error {
+  readonly statusCode = 403
+  readonly scope: string
+  constructor(scope: string) {
+    super(`missing scope: ${scope}`)
+    this.scope = scope
+  }
+}
+
+/** One place turns errors into replies; from 500 on nothing of the inside goes out. */
+async function errors(app: FastifyInstance): Promise<void> {
+  // Which methods a fixed path knows, for 405; filled as routes are added.
+  const methods = new Map<string, Set<string>>()
+  app.addHook('onRoute', ({ url, method, config }) => {
+    if (config?.surface === 'static' || config?.surface === 'websocket' || url.includes('*')) return
+    const known = methods.get(url) ?? new Set()
+    for (const each of [method].flat()) known.add(each)
+    methods.set(url, known)
+  })
+
+  app.setErrorHandler((error: HttpRefusal | MissingScope | FastifyError, request, reply) => {
+    if (error instanceof MissingScope) return forbidden(error, reply)
+    if ('type' in error) return refuse(error, reply)
+    const status = error.statusCode ?? 500
+    if (status >= 500) {
+      request.log.error({ err: error, route: request.routeOptions.url }, 'request failed')
+      return reply.code(500).send({ error: { message: 'internal error', type: 'api_error' } })
+    }
+    if (status === 413) {
+      return reply
+        .code(413)
+        .header('connection', 'close')
+        .send({ error: { message: 'Payload too large', type: 'invalid_request_error' } })
+    }
+    return reply.code(status).send({ error: { message: error.message, type: 'invalid_request_error' } })
+  })
+
+  app.setNotFoundHandler((request, reply) => {
+    const allow = methods.get(request.url.split('?', 1)[0]!)
+    if (allow !== undefined && !allow.has(request.method)) {
+      return reply
+        .code(405)
+        .header('allow', [...allow].join(', '))
+        .type('text/plain; charset=utf-8')
+        .send('Method Not Allowed')
+    }
+    return app.page?.(request, reply) ?? notFound(reply)
+  })
+}
+
+function refuse(error: HttpRefusal, reply: FastifyReply): FastifyReply {
+  const { statusCode = 500, type, message, fix, retryAfterMs, authenticate } = error
+  reply.code(statusCode)
+  if (authenticate !== undefined) reply.header('www-authenticate', authenticate)
+  if (retryAfterMs !== undefined) reply.header('retry-after', Math.max(1, Math.ceil(retryAfterMs / 1000)))
+  // An upgrade that was refused leaves no HTTP connection to go on with.
+  if (reply.request.ws || statusCode === 403 || statusCode === 421) reply.header('connection', 'close')
+  return reply.send({ error: { message, type, ...(fix === undefined ? {} : { fix }) } })
+}
+
+function forbidden({ message, scope }: MissingScope, reply: FastifyReply): FastifyReply {
+  const details = { code: 'MISSING_SCOPE', missingScope: scope, requiredScopes: [scope] }
+  return reply.code(403).send({ ok: false, error: { type: 'forbidden', message, details } })
+}
+
+function notFound(reply: FastifyReply): FastifyReply {
+  return reply.code(404).type('text/plain; charset=utf-8').send('Not Found')
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Answers a page request with the Control UI, or not at all. Set by the Control UI's route when it is enabled. */
+    page: ((request: FastifyRequest, reply: FastifyReply) => FastifyReply | undefined) | undefined
+  }
+}
+
+export default fp(errors, { name: 'errors', fastify: '5.x' })

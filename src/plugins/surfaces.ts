@@ -1,0 +1,28 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { SURFACES, type Surface } from '../auth/surfaces.ts'
+import type { Scope } from '../protocol/scopes.ts'
+
+/** No route without a surface: what may authenticate on it is never left to chance, for plugins' routes neither. */
+async function surfaces(app: FastifyInstance): Promise<void> {
+  app.addHook('onRoute', ({ url, method, config }) => {
+    if (config?.surface === undefined || !SURFACES.includes(config.surface)) {
+      throw new Error(
+        `route ${method} ${url} must name its surface: config: { surface: ${SURFACES.map((each) => `'${each}'`).join(' | ')} }`
+      )
+    }
+    if (config.surface === 'http-api' && config.scope === undefined) {
+      throw new Error(`route ${method} ${url} is an HTTP API and must name its scope: config: { scope: 'operator.…' }`)
+    }
+  })
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    surface?: Surface
+    /** The scope a caller needs; HTTP APIs must name one. */
+    scope?: Scope
+  }
+}
+
+export default fp(surfaces, { name: 'surfaces', fastify: '5.x' })

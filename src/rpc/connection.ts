@@ -1,0 +1,248 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { RawData, WebSocket } from 'ws'
+import type { Ingress } from '../auth/ingress.ts'
+import { CLOSE } from '../protocol/codes.ts'
+import type { ErrorShape } from '../protocol/frames.ts'
+import { RequestFrame } from '../protocol/frames.ts'
+import { checker } from '../protocol/validate.ts'
+import { call, errorShape } from './dispatch.ts'
+import { LIMITS } from './limits.ts'
+import type { Caller } from './method.ts'
+import type { Registry } from './registry.ts'
+
+/** The first frame's outcome: the caller and the hello to send, or a thrown `HandshakeRefusal`. */
+export type Handshake = (params: unknown, connection: Connection) => Promise<{ caller: Caller; hello: unknown }>
+
+/** What every connection of a gateway shares. */
+export interface ConnectionHost {
+  registry: Registry
+  handshake: Handshake
+  log: FastifyBaseLogger
+  opened(connection: Connection): void
+  closed(connection: Connection): void
+}
+
+/** A refusal of `connect`: the error to answer with (if any) and the close that follows. */
+export class HandshakeRefusal extends Error {
+  readonly error: ErrorShape | undefined
+  readonly close: keyof typeof CLOSE
+  readonly reason: string
+
+  constructor(error: ErrorShape | undefined, close: keyof typeof CLOSE = 'policy', reason = error?.message ?? '') {
+    super(reason)
+    this.error = error
+    this.close = close
+    this.reason = reason
+  }
+}
+
+const checkFrame = checker(RequestFrame)
+
+/** One socket's life: challenge, handshake, then calls until it closes. */
+export class Connection {
+  readonly id: string
+  readonly nonce: string
+  readonly ingress: Ingress
+  readonly origin: string | undefined
+  readonly hostHeader: string | undefined
+  caller: Caller | undefined
+  /** False from one ping until its pong; two missed pings end the socket. */
+  alive = true
+  inFlight = 0
+  readonly #socket: WebSocket
+  readonly #host: ConnectionHost
+  #handshaking = false
+  #seq = 0
+
+  constructor(
+    socket: WebSocket,
+    host: ConnectionHost,
+    facts: Pick<Connection, 'id' | 'nonce' | 'ingress' | 'origin' | 'hostHeader'>
+  ) {
+    this.#socket = socket
+    this.#host = host
+    this.id = facts.id
+    this.nonce = facts.nonce
+    this.ingress = facts.ingress
+    this.origin = facts.origin
+    this.hostHeader = facts.hostHeader
+    limitPayload(socket, LIMITS.preauthPayload)
+    socket.on('message', (data) => this.#message(data))
+    socket.on('pong', () => {
+      this.alive = true
+    })
+    socket.on('close', () => host.closed(this))
+    // A protocol error (too big, bad UTF-8, bad mask): `ws` closes with the right code by itself.
+    socket.on('error', () => {})
+    this.send({
+      type: 'event',
+      event: 'connect.challenge',
+      payload: { nonce: this.nonce, ts: Date.now(), capabilities: [] }
+    })
+  }
+
+  /** Bytes that wait for this socket to take them. */
+  get buffered(): number {
+    return this.#socket.bufferedAmount
+  }
+
+  /** Reports whether frames can still be sent. */
+  get open(): boolean {
+    return this.#socket.readyState === 1
+  }
+
+  send(frame: unknown): void {
+    if (this.open) this.#socket.send(JSON.stringify(frame))
+  }
+
+  /** Sends a broadcast event, whose text after the number is already made. */
+  sendNumbered(tail: string): void {
+    if (this.open) this.#socket.send(`{"type":"event","seq":${++this.#seq}${tail}`)
+  }
+
+  ping(): void {
+    if (this.alive && this.open) this.#socket.ping()
+    else this.terminate()
+    this.alive = false
+  }
+
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  close(code: keyof typeof CLOSE, reason: string): void {
+    if (!this.open) return
+    this.#socket.close(CLOSE[code], closeReason(reason))
+    // A peer that does not take its buffered bytes would never see the close frame either.
+    if (this.buffered > LIMITS.softBuffer) this.terminate()
+  }
+
+  #message(data: RawData): void {
+    let frame: unknown
+    try {
+      frame = JSON.parse(data.toString())
+    } catch {
+      if (this.caller === undefined) this.close('policy', 'invalid request frame')
+      else this.#fail('invalid', { code: 'INVALID_REQUEST', message: 'invalid request frame: not JSON' })
+      return
+    }
+    if (this.caller === undefined) void this.#first(frame)
+    else this.#next(frame, this.caller)
+  }
+
+  #next(frame: unknown, caller: Caller): void {
+    const wrong = frameError(frame)
+    if (wrong === undefined) {
+      this.#call(frame as RequestFrame, caller)
+      return
+    }
+    const id = (frame as { id?: unknown } | null)?.id
+    const echoed = (typeof id === 'string' && id !== '') || typeof id === 'number' ? id : 'invalid'
+    this.#fail(echoed, { code: 'INVALID_REQUEST', message: `invalid request frame: ${wrong}` })
+  }
+
+  async #first(frame: unknown): Promise<void> {
+    if (this.#handshaking || frameError(frame) !== undefined) {
+      this.close('policy', 'invalid request frame')
+      return
+    }
+    const { id, method, params } = frame as RequestFrame
+    this.#handshaking = true
+    try {
+      if (method !== 'connect') {
+        throw new HandshakeRefusal({
+          code: 'INVALID_REQUEST',
+          message: 'invalid handshake: first request must be connect'
+        })
+      }
+      const { caller, hello } = await this.#host.handshake(params, this)
+      if (!this.open) return
+      limitPayload(this.#socket, LIMITS.payload)
+      this.caller = caller
+      this.send({ type: 'res', id, ok: true, payload: hello })
+      this.#host.opened(this)
+    } catch (error) {
+      const refusal = error instanceof HandshakeRefusal ? error : new HandshakeRefusal(errorShape(error))
+      if (!(error instanceof HandshakeRefusal) && refusal.error?.message === 'internal error')
+        this.#host.log.error({ err: error }, 'connect failed')
+      if (refusal.error !== undefined) this.#fail(id, refusal.error)
+      this.close(refusal.close, refusal.reason)
+    }
+  }
+
+  #call(frame: RequestFrame, caller: Caller): void {
+    if (this.inFlight >= LIMITS.inFlight) {
+      this.#fail(frame.id, busy)
+      return
+    }
+    try {
+      const result = call(this.#host.registry, frame, caller)
+      if (result instanceof Promise) void this.#settle(frame, result)
+      else this.#respond(frame.id, result)
+    } catch (error) {
+      this.#failed(frame, error)
+    }
+  }
+
+  async #settle(frame: RequestFrame, result: Promise<unknown>): Promise<void> {
+    this.inFlight++
+    try {
+      this.#respond(frame.id, await result)
+    } catch (error) {
+      this.#failed(frame, error)
+    } finally {
+      this.inFlight--
+    }
+  }
+
+  #failed(frame: RequestFrame, error: unknown): void {
+    const shape = errorShape(error)
+    if (shape.message === 'internal error') this.#host.log.error({ err: error, method: frame.method }, 'call failed')
+    this.#fail(frame.id, shape)
+  }
+
+  #respond(id: string, payload: unknown): void {
+    this.send({ type: 'res', id, ok: true, payload })
+  }
+
+  #fail(id: string | number, error: ErrorShape): void {
+    this.send({ type: 'res', id, ok: false, error })
+  }
+}
+
+const busy: ErrorShape = {
+  code: 'UNAVAILABLE',
+  message: 'The server is busy. Please try again in a moment.',
+  retryable: true
+}
+
+const frameKeys = new Set(['type', 'id', 'method', 'params', 'traceparent', 'expectedProfileId'])
+
+// The common case is checked by hand; only a frame that looks wrong pays for the schema and its words.
+function frameError(frame: unknown): string | undefined {
+  const { type, id, method, traceparent, expectedProfileId } = (frame ?? {}) as Partial<RequestFrame>
+  const plain = type === 'req' && typeof id === 'string' && id !== '' && typeof method === 'string' && method !== ''
+  if (plain && traceparent === undefined && expectedProfileId === undefined) {
+    let known = true
+    for (const key in frame as object) known &&= frameKeys.has(key)
+    if (known) return undefined
+  }
+  return checkFrame(frame)
+}
+
+/** A close reason holds 123 bytes at most. */
+function closeReason(text: string): string {
+  const bytes = Buffer.from(text)
+  return bytes.length <= 123
+    ? text
+    : bytes
+        .subarray(0, 123)
+        .toString()
+        .replace(/\uFFFD+$/, '')
+}
+
+// `ws` takes one limit for a whole server; ours rises once the socket has a caller. Guarded by a test.
+function limitPayload(socket: WebSocket, bytes: number): void {
+  const { _receiver: receiver } = socket as unknown as { _receiver: { _maxPayload: number } }
+  receiver._maxPayload = bytes
+}

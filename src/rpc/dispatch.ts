@@ -1,0 +1,47 @@
+import { invalidRequest, RpcError } from '../protocol/errors.ts'
+import type { ErrorShape, RequestFrame } from '../protocol/frames.ts'
+import { type Scope, satisfies } from '../protocol/scopes.ts'
+import type { Caller } from './method.ts'
+import type { RegisteredMethod, Registry } from './registry.ts'
+
+/** Finds the method a caller may call, or says why not. Scope comes before params: a stranger learns nothing of them. */
+export function resolveMethod(registry: Registry, name: string, caller: Caller): RegisteredMethod {
+  const method = registry.get(name)
+  if (name === 'connect') throw invalidRequest('connect is only valid as the first request')
+  if (method?.scope === 'any') return method
+  if (caller.role === 'node') {
+    if (method?.scope === 'node') return method
+    throw invalidRequest('unauthorized role: node')
+  }
+  if (method === undefined) {
+    // An unknown method is treated as the most powerful one, so that its absence is told to admins only.
+    requireScope(caller, 'operator.admin')
+    throw invalidRequest(`unknown method: ${name.slice(0, 128)}`)
+  }
+  if (method.scope === 'node') throw invalidRequest('unauthorized role: operator')
+  requireScope(caller, method.scope)
+  return method
+}
+
+/** Throws unless the caller holds a scope. */
+export function requireScope(caller: Caller, scope: Scope): void {
+  if (satisfies(caller.scopes, scope)) return
+  throw new RpcError('FORBIDDEN', `missing scope: ${scope}`, {
+    details: { code: 'MISSING_SCOPE', missingScope: scope, requiredScopes: [scope] }
+  })
+}
+
+/** Runs one call. Returns the result, or a promise of it when the handler is asynchronous. */
+export function call(registry: Registry, frame: Pick<RequestFrame, 'method' | 'params'>, caller: Caller): unknown {
+  const method = resolveMethod(registry, frame.method, caller)
+  const params = frame.params ?? {}
+  const wrong = method.check?.(params)
+  if (wrong !== undefined) throw invalidRequest(`invalid ${method.name} params: ${wrong}`)
+  return method.handler(params as never, caller)
+}
+
+/** What goes out for a thrown error: our own errors as they are, nothing of the inside of any other. */
+export function errorShape(error: unknown): ErrorShape {
+  if (error instanceof RpcError) return error.toShape()
+  return { code: 'UNAVAILABLE', message: 'internal error', retryable: false }
+}

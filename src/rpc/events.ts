@@ -1,0 +1,28 @@
+import type { Scope } from '../protocol/scopes.ts'
+
+/** Who receives an event, and whether a slow socket may miss it. */
+export interface EventRule {
+  /** The scope a receiver needs; `any` reaches every connected client, nodes included. */
+  scope: Scope | 'any'
+  /** True when a later event of the same name replaces it, so that a slow socket may skip it. */
+  droppable: boolean
+}
+
+const rules: Record<string, EventRule> = {
+  tick: { scope: 'any', droppable: true },
+  health: { scope: 'any', droppable: true },
+  presence: { scope: 'operator.read', droppable: true },
+  shutdown: { scope: 'any', droppable: false },
+  heartbeat: { scope: 'operator.read', droppable: true },
+  'config.changed': { scope: 'operator.read', droppable: false },
+  'device.pair.requested': { scope: 'operator.pairing', droppable: false },
+  'device.pair.resolved': { scope: 'operator.pairing', droppable: false }
+}
+
+/** Every event a client can receive, `connect.challenge` included. */
+export const EVENT_NAMES: readonly string[] = ['connect.challenge', ...Object.keys(rules)]
+
+/** The rule of an event; an event without one reaches nobody. */
+export function eventRule(name: string): EventRule | undefined {
+  return rules[name]
+}

@@ -1,0 +1,150 @@
+import { statfs } from 'node:fs/promises'
+import * as os from 'node:os'
+import { Type } from 'typebox'
+import type { Config } from '../../config/types.ts'
+import { RpcError } from '../../protocol/errors.ts'
+import type { GatewayIdentity } from '../../store/identity.ts'
+import type { Health } from '../health.ts'
+import type { Hub } from '../hub.ts'
+import { defineMethod, type Method } from '../method.ts'
+import type { Presence } from '../presence.ts'
+
+/** What the system methods look at. */
+export interface SystemDeps {
+  config: Config
+  hub: Hub
+  presence: Presence
+  health: Health
+  identity: GatewayIdentity
+  server: { version: string; bootId: string }
+  /** Addresses the process listens on, as it reports them. */
+  listeners(): readonly string[]
+}
+
+const none = Type.Object({}, { additionalProperties: false })
+const anything = Type.Unknown()
+
+/** Health, status and presence: what the gateway says of itself. */
+export function systemMethods(deps: SystemDeps): Method[] {
+  const { config, hub, presence, health, identity } = deps
+  const { gateway } = config
+  let heartbeats = true
+
+  return [
+    // Every client may ask, with or without scopes, with whatever params: it is how they find out that we live.
+    defineMethod({ name: 'health', scope: 'any', params: anything, handler: () => health.report() }),
+    defineMethod({
+      name: 'status',
+      scope: 'operator.read',
+      params: anything,
+      handler() {
+        const { rss, heapUsed } = process.memoryUsage()
+        const nodes = [...hub].filter(({ caller }) => caller?.role === 'node').length
+        return {
+          runtimeVersion: deps.server.version,
+          uptimeMs: health.uptimeMs,
+          gateway: {
+            mode: gateway.mode ?? 'local',
+            bind: gateway.bind,
+            port: gateway.port,
+            authMode: gateway.auth.mode,
+            tailscale: { mode: gateway.tailscale.mode },
+            listeners: deps.listeners()
+          },
+          memory: { rssBytes: rss, heapUsedBytes: heapUsed },
+          eventLoop: health.eventLoop(),
+          connections: { total: hub.size, operators: hub.size - nodes, nodes },
+          warnings: config.warnings,
+          heartbeat: { defaultAgentId: 'main', agents: [] },
+          channelSummary: [],
+          queuedSystemEvents: [],
+          sessions: { paths: [], count: 0, defaults: { model: null, contextTokens: null }, recent: [], byAgent: [] }
+        }
+      }
+    }),
+    defineMethod({ name: 'system-presence', scope: 'operator.read', params: anything, handler: () => presence.list() }),
+    defineMethod({
+      name: 'system-event',
+      scope: 'operator.admin',
+      params: Type.Object({
+        text: Type.String({ minLength: 1, maxLength: 4096 }),
+        reason: Type.Optional(Type.String({ minLength: 1, maxLength: 200 }))
+      }),
+      handler({ text, reason }) {
+        presence.note(text, reason)
+        return { ok: true }
+      }
+    }),
+    defineMethod({ name: 'last-heartbeat', scope: 'operator.read', params: anything, handler: () => null }),
+    defineMethod({
+      name: 'set-heartbeats',
+      scope: 'operator.admin',
+      params: Type.Object({ enabled: Type.Boolean() }, { additionalProperties: false }),
+      handler({ enabled }) {
+        heartbeats = enabled
+        return { ok: true, enabled: heartbeats }
+      }
+    }),
+    defineMethod({
+      name: 'gateway.identity.get',
+      scope: 'operator.read',
+      params: anything,
+      handler: () => ({ deviceId: identity.deviceId, publicKey: identity.publicKey })
+    }),
+    defineMethod({
+      name: 'users.self',
+      scope: 'operator.write',
+      params: none,
+      handler(_params, { user }) {
+        if (user === undefined) throw new RpcError('FORBIDDEN', 'users.self requires an authenticated user')
+        return { profile: { id: user, displayName: user.split('@')[0], emails: user.includes('@') ? [user] : [] } }
+      }
+    }),
+    defineMethod({
+      name: 'channels.status',
+      scope: 'operator.read',
+      params: anything,
+      handler: () => ({
+        ts: Date.now(),
+        channelOrder: [],
+        channelLabels: {},
+        channelDetailLabels: {},
+        channelSystemImages: {},
+        channelMeta: [],
+        channels: {},
+        channelAccounts: {},
+        channelDefaultAccountId: {}
+      })
+    }),
+    defineMethod({
+      name: 'system.info',
+      scope: 'operator.read',
+      params: none,
+      async handler() {
+        const disk = await statfs(config.paths.stateDir)
+        const cpus = os.cpus()
+        return {
+          machineName: os.hostname(),
+          hostname: os.hostname(),
+          platform: os.platform(),
+          release: os.release(),
+          arch: os.arch(),
+          osLabel: `${os.type()} ${os.release()}`,
+          port: gateway.port,
+          nodeVersion: process.versions.node,
+          pid: process.pid,
+          processInstanceId: deps.server.bootId,
+          uptimeMs: health.uptimeMs,
+          cpuCount: cpus.length,
+          ...(cpus[0] === undefined ? {} : { cpuModel: cpus[0].model }),
+          loadAverage: os.loadavg(),
+          memoryTotalBytes: os.totalmem(),
+          memoryFreeBytes: os.freemem(),
+          diskTotalBytes: disk.blocks * disk.bsize,
+          diskAvailableBytes: disk.bavail * disk.bsize,
+          diskPath: config.paths.stateDir
+        }
+      }
+    })
+  ]
+}

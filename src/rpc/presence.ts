@@ -1,0 +1,116 @@
+import * as os from 'node:os'
+import type { PresenceEntry } from '../protocol/frames.ts'
+import type { Connection } from './connection.ts'
+import type { Hub } from './hub.ts'
+
+const MAX_ENTRIES = 500
+const GONE_MS = 5 * 60_000
+const COALESCE_MS = 200
+
+/** Who is around. Short-lived callers (CLI, probes, helper back ends) come and go unseen, as in the reference. */
+export class Presence {
+  readonly #entries = new Map<string, PresenceEntry>()
+  readonly #hub: Hub
+  readonly #self: PresenceEntry
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(hub: Hub, self: PresenceEntry) {
+    this.#hub = hub
+    this.#self = self
+  }
+
+  list(): PresenceEntry[] {
+    return [this.#self, ...[...this.#entries.values()].reverse()]
+  }
+
+  arrived(connection: Connection): void {
+    if (!visible(connection)) return
+    const now = Date.now()
+    this.#put(key(connection), { ...describe(connection), onlineSince: now, reason: 'connect', ts: now })
+    this.#announceSoon()
+  }
+
+  left(connection: Connection): void {
+    const entry = visible(connection) ? this.#entries.get(key(connection)) : undefined
+    if (entry === undefined) return
+    this.#put(key(connection), { ...entry, reason: 'disconnect', ts: Date.now() })
+    this.#announceSoon()
+  }
+
+  /** Adds a line of text, as `system-event` does, and tells everyone at once. */
+  note(text: string, reason: string | undefined): void {
+    this.#put(`note ${text}`, { text, ts: Date.now(), ...(reason === undefined ? {} : { reason }) })
+    this.#announce()
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+
+  #put(id: string, entry: PresenceEntry): void {
+    this.#entries.delete(id)
+    this.#entries.set(id, entry)
+    const old = Date.now() - GONE_MS
+    for (const [each, { reason, ts, onlineSince }] of this.#entries) {
+      const gone = ts < old && (reason === 'disconnect' || onlineSince === undefined)
+      if (gone || this.#entries.size > MAX_ENTRIES) this.#entries.delete(each)
+      else break
+    }
+  }
+
+  // A thousand nodes that come back after a restart make one event, not a thousand lists of a thousand.
+  #announceSoon(): void {
+    this.#timer ??= setTimeout(() => this.#announce(), COALESCE_MS).unref()
+  }
+
+  #announce(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#hub.stateVersion.presence++
+    this.#hub.publish('presence', { presence: this.list() })
+  }
+}
+
+function visible({ caller }: Connection): boolean {
+  return caller !== undefined && ['ui', 'webchat', 'node'].includes(caller.client.mode)
+}
+
+function key(connection: Connection): string {
+  const { caller, id } = connection
+  return caller?.client.instanceId ?? id
+}
+
+function describe({ caller, ingress }: Connection): Omit<PresenceEntry, 'ts'> {
+  const { client, role, scopes, deviceId } = caller!
+  const name = client.displayName ?? client.instanceId ?? 'unknown'
+  return {
+    host: name.slice(0, 200),
+    clientId: client.id,
+    mode: client.mode,
+    version: client.version.slice(0, 64),
+    platform: client.platform.slice(0, 64),
+    roles: [role],
+    scopes: [...scopes],
+    text: `${role === 'node' ? 'Node' : 'Operator'}: ${name.slice(0, 200)} · mode ${client.mode}`,
+    ...(client.deviceFamily === undefined ? {} : { deviceFamily: client.deviceFamily.slice(0, 64) }),
+    ...(client.instanceId === undefined ? {} : { instanceId: client.instanceId.slice(0, 128) }),
+    ...(deviceId === undefined ? {} : { deviceId }),
+    ...(ingress.local ? {} : { ip: ingress.client })
+  }
+}
+
+/** The gateway's own entry, first in every list. */
+export function selfEntry(server: { version: string; bootId: string }): PresenceEntry {
+  const host = os.hostname()
+  return {
+    host,
+    version: server.version,
+    platform: `${os.platform()} ${os.release()}`,
+    deviceFamily: os.type(),
+    mode: 'gateway',
+    reason: 'self',
+    instanceId: server.bootId,
+    text: `Gateway: ${host} · app ${server.version} · mode gateway · reason self`,
+    ts: Date.now()
+  }
+}
