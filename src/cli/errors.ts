@@ -15,7 +15,7 @@ export function reportError(io: Io, error: unknown, json: boolean): void {
   const told: Told = typeof error === 'object' && error !== null ? error : {}
   const message = error instanceof Error ? error.message : String(error)
   const code = typeof told.code === 'string' ? told.code : 'UNEXPECTED'
-  const fix = fixText(told.fix)
+  const fix = inProfile(fixText(told.fix), io.profile)
   io.exit(typeof told.exitCode === 'number' ? told.exitCode : 1)
   if (json) {
     const type = typeof told.type === 'string' ? told.type : 'cli_error'
@@ -34,4 +34,9 @@ function fixText(fix: unknown): string | undefined {
   if (typeof fix !== 'object' || fix === null || !('command' in fix)) return undefined
   const where = 'where' in fix && fix.where === 'gateway host' ? ' (on the gateway host)' : ''
   return `${String(fix.command)}${where}`
+}
+
+// What mends a profile's gateway must name the profile.
+function inProfile(fix: string | undefined, profile: string | undefined): string | undefined {
+  return profile === undefined ? fix : fix?.replace(/^openclaw (?!--profile)/, `openclaw --profile ${profile} `)
 }

@@ -51,7 +51,7 @@ function unreachable(failure: ConnectFailure, options: ConstructorParameters<typ
   }
   const message = `no gateway answers at ${where} (from ${endpoint.source})`
   const fix = isLoopbackUrl(endpoint.url)
-    ? `open the SSH tunnel first: ssh -N -L ${endpoint.url.port || 80}:127.0.0.1:18789 user@gateway-host`
+    ? `if this is an SSH tunnel, open it: ssh -N -L ${endpoint.url.port || 80}:127.0.0.1:18789 user@gateway-host`
     : `check the address, and that the gateway runs: curl ${where.replace(/^ws/, 'http')}/healthz`
   return new CliError('GATEWAY_UNREACHABLE', message, { ...options, fix })
 }

@@ -5,11 +5,11 @@ import type { Purpose } from '../client/credentials.ts'
 import { withDotenv } from '../config/env.ts'
 import { resolvePaths } from '../config/paths.ts'
 import type { Paths } from '../config/types.ts'
+import { VERSION } from '../package.ts'
 import type { Scope } from '../protocol/scopes.ts'
 import { CliError, type Io } from './io.ts'
 import { withProgress } from './output.ts'
 import { parsePort } from './ports.ts'
-import { packageVersion } from './version.ts'
 
 /** The options that every command which talks to a gateway may take. */
 export interface TargetOptions {
@@ -57,7 +57,7 @@ export async function withGateway<T>(
   const connectOptions: ConnectOptions = {
     env,
     paths,
-    client: { id: 'cli', mode: 'cli', version: packageVersion(), platform: platform() },
+    client: { id: 'cli', mode: 'cli', version: VERSION, platform: platform() },
     scopes: wants.scopes,
     purpose: wants.purpose ?? 'call',
     url: options.url,

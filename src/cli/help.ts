@@ -1,7 +1,7 @@
+import { VERSION } from '../package.ts'
 import { COMMANDS, EXAMPLES } from './commands.ts'
 import type { Io } from './io.ts'
 import { styleOf } from './output.ts'
-import { packageVersion } from './version.ts'
 
 const GLOBAL_FLAGS: readonly (readonly [string, string])[] = [
   ['--profile <name>', 'Keep state in ~/.openclaw-<name>, apart from every other profile'],
@@ -20,7 +20,7 @@ export function rootHelp(io: Io): string {
     return `${style.bold(title)}\n${lines.join('\n')}`
   }
   return [
-    `${style.bold('OpenClaw Gateway')} ${packageVersion()}: one process, one port, safe by construction`,
+    `${style.bold('OpenClaw Gateway')} ${VERSION}: one process, one port, safe by construction`,
     `${style.bold('Usage:')} openclaw [--profile NAME] <command> [options]`,
     section(
       'Commands:',

@@ -24,8 +24,8 @@ async function dispatch(io: ReturnType<typeof processIo>, words: readonly string
   const args = words[0] === '--' ? words.slice(1) : words
   const [first, ...others] = args
   if (first === '--version' || first === '-V' || first === '-v') {
-    const { packageVersion } = await import('./version.ts')
-    io.stdout(`openclaw-gateway ${packageVersion()}`)
+    const { VERSION } = await import('../package.ts')
+    io.stdout(`openclaw-gateway ${VERSION}`)
   } else if (first === undefined || first === '--help' || first === '-h') {
     const { rootHelp } = await import('./help.ts')
     io.stdout(rootHelp(io))

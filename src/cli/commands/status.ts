@@ -1,9 +1,9 @@
 import { Command } from 'commander'
+import { VERSION } from '../../package.ts'
 import { addTargetOptions, parseTimeout, placesOf, type TargetOptions } from '../gateway-call.ts'
 import type { Io } from '../io.ts'
 import { printJson, printRows } from '../output.ts'
 import { inspectGateway, printReport } from '../status.ts'
-import { packageVersion } from '../version.ts'
 
 const TIMEOUT_MS = 60_000
 
@@ -31,7 +31,7 @@ async function status(io: Io, options: StatusOptions): Promise<void> {
   const { status: gatewayStatus, health, ...gateway } = await inspectGateway(io, options, { timeoutMs, deep })
   const { paths } = placesOf(io)
   if (options.json === true) {
-    const own = { version: packageVersion(), configPath: paths.configPath, stateDir: paths.stateDir }
+    const own = { version: VERSION, configPath: paths.configPath, stateDir: paths.stateDir }
     return printJson(io, { gateway, status: gatewayStatus, ...(deep ? { health } : {}), cli: own })
   }
   printReport(io, gateway)

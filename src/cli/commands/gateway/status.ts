@@ -1,9 +1,9 @@
 import { Command } from 'commander'
+import { VERSION } from '../../../package.ts'
 import { addTargetOptions, parseTimeout, placesOf, type TargetOptions } from '../../gateway-call.ts'
 import { CliError, type Io } from '../../io.ts'
 import { printJson, printRows } from '../../output.ts'
 import { inspectGateway, printReport } from '../../status.ts'
-import { packageVersion } from '../../version.ts'
 
 const TIMEOUT_MS = 10_000
 
@@ -37,7 +37,7 @@ async function status(io: Io, options: StatusOptions): Promise<void> {
   if (options.json === true) {
     const { reachable, error, ...gateway } = report ?? {}
     return printJson(io, {
-      cli: { version: packageVersion() },
+      cli: { version: VERSION },
       config: { path: paths.configPath, stateDir: paths.stateDir, localSocket: paths.localSocket },
       ...(report === undefined ? {} : { gateway, rpc: { ok, reachable, ...(error === undefined ? {} : { error }) } })
     })
