@@ -9,6 +9,7 @@ import errors from './plugins/errors.ts'
 import ingress from './plugins/ingress.ts'
 import securityHeaders from './plugins/security-headers.ts'
 import surfaces from './plugins/surfaces.ts'
+import controlUi from './routes/control-ui.ts'
 import gateway from './routes/gateway.ts'
 import metrics from './routes/metrics.ts'
 import probes from './routes/probes.ts'
@@ -89,6 +90,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   // What HTTP can reach.
   await app.register(probes)
   await app.register(metrics)
+  await app.register(controlUi)
   await app.register(gateway)
 
   const stopClock = startClock(hub, health)

@@ -1,0 +1,18 @@
+import { Devices } from './state/devices.ts'
+import { Monitor } from './state/monitor.ts'
+import { Session } from './state/session.ts'
+import { Theme } from './state/theme.ts'
+
+/** Everything that outlives a page. */
+export interface Control {
+  session: Session
+  monitor: Monitor
+  devices: Devices
+  theme: Theme
+}
+
+/** Makes the state of one visit. */
+export function createControl(): Control {
+  const session = new Session()
+  return { session, monitor: new Monitor(session), devices: new Devices(session), theme: new Theme() }
+}

@@ -1,0 +1,95 @@
+/** `3 d 4 h`, `2 h 5 min`, `40 s`: the two largest units. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000))
+  const parts: [number, string][] = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3_600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'min'],
+    [seconds % 60, 's']
+  ]
+  const first = parts.findIndex(([count]) => count > 0)
+  if (first < 0) return '0 s'
+  return parts
+    .slice(first, first + 2)
+    .filter(([count], index) => index === 0 || count > 0)
+    .map(([count, unit]) => `${count} ${unit}`)
+    .join(' ')
+}
+
+/** `just now`, `5 min ago`. */
+export function ago(ts: number, now: number = Date.now()): string {
+  const age = now - ts
+  return age < 10_000 ? 'just now' : `${duration(age).split(' ').slice(0, 2).join(' ')} ago`
+}
+
+/** Bytes in MB, as a number and its unit. */
+export function megabytes(bytes: number): { value: string; unit: string } {
+  const mb = bytes / 1_048_576
+  return mb < 1024 ? { value: mb.toFixed(mb < 10 ? 1 : 0), unit: 'MB' } : { value: (mb / 1024).toFixed(2), unit: 'GB' }
+}
+
+/** Milliseconds with as many digits as matter. */
+export function milliseconds(ms: number): string {
+  return ms < 10 ? ms.toFixed(1) : ms.toFixed(0)
+}
+
+/** The first characters of a long id, enough to compare by eye. */
+export function shortId(id: string): string {
+  return id.length > 12 ? id.slice(0, 12) : id
+}
+
+/** What a client calls itself, in words. */
+export function clientName(clientId: string | undefined): string {
+  return clientId === undefined ? 'Client' : (names[clientId] ?? clientId)
+}
+
+const names: Record<string, string> = {
+  'openclaw-control-ui': 'Browser',
+  'webchat-ui': 'Web chat',
+  webchat: 'Web chat',
+  cli: 'Command line',
+  'openclaw-tui': 'Terminal UI',
+  'gateway-client': 'Client library',
+  'node-host': 'Node host',
+  'openclaw-macos': 'macOS app',
+  'openclaw-linux': 'Linux app',
+  'openclaw-ios': 'iPhone app',
+  'openclaw-watchos': 'Watch app',
+  'openclaw-android': 'Android app',
+  'openclaw-browser-copilot': 'Browser extension'
+}
+
+/** What a scope lets its holder do, in words. */
+export function scopeName(scope: string): string {
+  return scopes[scope] ?? scope
+}
+
+const scopes: Record<string, string> = {
+  'operator.admin': 'Full control',
+  'operator.read': 'Read',
+  'operator.write': 'Write',
+  'operator.sessions.read': 'Read sessions',
+  'operator.sessions.write': 'Write sessions',
+  'operator.approvals': 'Approvals',
+  'operator.questions': 'Questions',
+  'operator.pairing': 'Pairing',
+  'operator.talk': 'Talk',
+  'operator.talk.secrets': 'Talk secrets'
+}
+
+/** A browser's own name for the device list, `Chrome on Linux`. */
+export function browserName(userAgent: string): string {
+  const browser = /Edg\//.test(userAgent)
+    ? 'Edge'
+    : /Firefox\//.test(userAgent)
+      ? 'Firefox'
+      : /Chrome\//.test(userAgent)
+        ? 'Chrome'
+        : /Safari\//.test(userAgent)
+          ? 'Safari'
+          : 'Browser'
+  const system = ['Android', 'iPhone', 'iPad', 'Windows', 'Macintosh', 'CrOS', 'Linux'].find((each) =>
+    userAgent.includes(each)
+  )
+  return system ? `${browser} on ${system === 'Macintosh' ? 'Mac' : system}` : browser
+}

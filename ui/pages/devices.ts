@@ -1,0 +1,295 @@
+import { css, html, nothing, type TemplateResult } from 'lit'
+import type { Control } from '../control.ts'
+import { ago, clientName, scopeName, shortId } from '../format.ts'
+import type { AskDialog, Question } from '../parts/dialog.ts'
+import '../parts/dialog.ts'
+import { clientIcon, icon } from '../parts/icon.ts'
+import { base } from '../parts/styles.ts'
+import type { PairedDevice, PendingDevice } from '../state/devices.ts'
+import { View } from '../view.ts'
+
+/** Who may connect: requests to decide, and devices to name, cut off or remove. */
+export class DevicesPage extends View {
+  static override styles = [
+    base,
+    css`
+      header {
+        margin-bottom: 1.5rem;
+      }
+      header p {
+        margin-top: 0.3rem;
+        max-width: 40rem;
+      }
+      section {
+        margin-top: 1.75rem;
+      }
+      section > h2 {
+        margin-bottom: 0.7rem;
+      }
+      .device {
+        display: grid;
+        grid-template-columns: auto minmax(0, 1fr) auto;
+        gap: 0.4rem 1rem;
+        align-items: center;
+        padding: 1.1rem 1.25rem;
+        border-top: 1px solid var(--line);
+      }
+      .device:first-child {
+        border-top: 0;
+      }
+      .pending {
+        border-color: color-mix(in srgb, var(--accent) 45%, var(--line));
+      }
+      .glyph {
+        display: grid;
+        place-items: center;
+        width: 2.6rem;
+        height: 2.6rem;
+        border-radius: var(--radius-small);
+        background: var(--sunken);
+        color: var(--ink-soft);
+      }
+      .pending .glyph {
+        background: var(--accent-wash);
+        color: var(--accent);
+      }
+      .name {
+        display: flex;
+        flex-wrap: wrap;
+        align-items: center;
+        gap: 0.15rem 0.5rem;
+        font-weight: 600;
+        overflow-wrap: anywhere;
+      }
+      .facts {
+        overflow-wrap: anywhere;
+      }
+      .scopes {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0.35rem;
+        margin-top: 0.5rem;
+      }
+      .actions {
+        display: flex;
+        flex-wrap: wrap;
+        gap: 0.4rem;
+        justify-content: flex-end;
+      }
+      .empty {
+        padding: 1.5rem 1.25rem;
+        color: var(--ink-soft);
+      }
+      @media (max-width: 44rem) {
+        .device {
+          grid-template-columns: auto minmax(0, 1fr);
+          padding: 1rem;
+        }
+        .actions {
+          grid-column: 1 / -1;
+          justify-content: stretch;
+          margin-top: 0.4rem;
+        }
+        .actions button {
+          flex: 1;
+          min-height: 2.6rem;
+        }
+      }
+    `
+  ]
+
+  protected override watches() {
+    return [this.control.devices, this.control.session]
+  }
+
+  protected override get ticking() {
+    return true
+  }
+
+  override render() {
+    const { devices } = this.control
+    return html`
+      <header>
+        <h1>Devices</h1>
+        <p class="soft">Every browser, app and node that may connect holds a key of its own. Let in only those you know.</p>
+      </header>
+      ${devices.allowed ? this.#lists() : html`<p class="notice">This session may not manage devices.</p>`}
+      <ui-dialog></ui-dialog>
+    `
+  }
+
+  #lists(): TemplateResult {
+    const { pending, paired, loaded, error } = this.control.devices
+    return html`
+      ${error ? html`<p class="notice bad" role="alert">${error}</p>` : nothing}
+      ${
+        pending.length === 0
+          ? nothing
+          : html`<section aria-labelledby="pending">
+              <h2 id="pending">Waiting for you</h2>
+              <ul class="card pending">
+                ${pending.map((device) => this.#pending(device))}
+              </ul>
+            </section>`
+      }
+      <section aria-labelledby="paired">
+        <h2 id="paired">Paired</h2>
+        <ul class="card">
+          ${
+            paired.length === 0
+              ? html`<li class="empty">${loaded ? 'No device is paired yet.' : 'Loading…'}</li>`
+              : paired.map((device) => this.#paired(device))
+          }
+        </ul>
+      </section>
+    `
+  }
+
+  #pending(device: PendingDevice): TemplateResult {
+    const name = nameOf(device)
+    return html`<li class="device">
+      <span class="glyph">${icon(clientIcon(device.clientId, device.platform), 22)}</span>
+      <div>
+        <div class="name">
+          ${name} ${device.isRepair ? html`<span class="badge">Known device, new request</span>` : nothing}
+        </div>
+        <div class="faint facts">
+          ${facts(device)} · asked ${ago(device.ts)} · key <span class="mono">${shortId(device.deviceId)}</span>
+        </div>
+        ${scopes(device)}
+      </div>
+      <div class="actions">
+        <button class="small" @click=${() => this.#reject(device)} aria-label=${`Reject ${name}`}>Reject</button>
+        <button class="small primary" @click=${() => this.#approve(device)} aria-label=${`Approve ${name}`}>Approve</button>
+      </div>
+    </li>`
+  }
+
+  #paired(device: PairedDevice): TemplateResult {
+    const name = nameOf(device)
+    const mine = device.deviceId === this.control.session.deviceId
+    const live = (device.tokens ?? []).filter(({ revokedAtMs }) => revokedAtMs === undefined)
+    return html`<li class="device">
+      <span class="glyph">${icon(clientIcon(device.clientId, device.platform), 22)}</span>
+      <div>
+        <div class="name">
+          ${name} ${mine ? html`<span class="badge accent">This browser</span>` : nothing}
+          ${live.length === 0 ? html`<span class="badge warn">No access</span>` : nothing}
+        </div>
+        <div class="faint facts">
+          ${facts(device)} · ${presence(device)} · key <span class="mono">${shortId(device.deviceId)}</span>
+        </div>
+        ${scopes(device)}
+      </div>
+      <div class="actions">
+        <button class="small quiet" @click=${() => this.#rename(device)} aria-label=${`Rename ${name}`}>Rename</button>
+        ${
+          live.length === 0
+            ? nothing
+            : html`<button
+                class="small quiet"
+                @click=${() => this.#revoke(device, live)}
+                aria-label=${`Revoke access of ${name}`}
+              >
+                Revoke
+              </button>`
+        }
+        <button class="small quiet bad" @click=${() => this.#remove(device)} aria-label=${`Remove ${name}`}>Remove</button>
+      </div>
+    </li>`
+  }
+
+  #approve(device: PendingDevice): void {
+    const wide = device.scopes?.includes('operator.admin')
+    this.#ask({
+      title: `Let ${nameOf(device)} in?`,
+      text: wide
+        ? 'It asks for full control of this gateway: everything you can do, it can do.'
+        : 'It keeps its access until you revoke it.',
+      confirm: 'Approve',
+      run: () => this.control.devices.approve(device.requestId)
+    })
+  }
+
+  #reject(device: PendingDevice): void {
+    this.#ask({
+      title: `Turn ${nameOf(device)} away?`,
+      text: 'The request is dropped. The device may ask again.',
+      confirm: 'Reject',
+      danger: true,
+      run: () => this.control.devices.reject(device.requestId)
+    })
+  }
+
+  #rename(device: PairedDevice): void {
+    this.#ask({
+      title: 'Rename device',
+      text: 'A name that you will recognise later.',
+      confirm: 'Save',
+      input: { label: 'Name', value: nameOf(device), maxLength: 64 },
+      run: (label) => this.control.devices.rename(device.deviceId, label)
+    })
+  }
+
+  #revoke(device: PairedDevice, live: { role: string }[]): void {
+    this.#ask({
+      title: `Revoke access of ${nameOf(device)}?`,
+      text: `${selfWarning(this.control, device)}Its token stops working at once and its connections close. It stays in the list.`,
+      confirm: 'Revoke',
+      danger: true,
+      run: async () => {
+        for (const { role } of live) await this.control.devices.revoke(device.deviceId, role)
+      }
+    })
+  }
+
+  #remove(device: PairedDevice): void {
+    this.#ask({
+      title: `Remove ${nameOf(device)}?`,
+      text: `${selfWarning(this.control, device)}Its access ends at once. To come back it has to be approved again.`,
+      confirm: 'Remove',
+      danger: true,
+      run: () => this.control.devices.remove(device.deviceId)
+    })
+  }
+
+  #ask(question: Question): void {
+    void this.renderRoot.querySelector<AskDialog>('ui-dialog')?.ask(question)
+  }
+}
+
+function nameOf(device: PendingDevice | PairedDevice): string {
+  return device.label ?? device.displayName ?? clientName(device.clientId)
+}
+
+function facts(device: PendingDevice | PairedDevice): string {
+  const kind = device.label || device.displayName ? clientName(device.clientId) : undefined
+  return [kind, device.platform, device.remoteIp].filter(Boolean).join(' · ') || 'Unknown platform'
+}
+
+function presence(device: PairedDevice): TemplateResult {
+  if (device.connected) return html`<span class="on">connected</span>`
+  return device.lastSeenAtMs === undefined ? html`never seen` : html`seen ${ago(device.lastSeenAtMs)}`
+}
+
+function scopes(device: PendingDevice | PairedDevice): TemplateResult {
+  const roles = device.roles ?? (device.role ? [device.role] : [])
+  const all = device.scopes ?? []
+  // Full control covers the rest; listing the rest would hide it.
+  const shown = all.includes('operator.admin') ? ['operator.admin'] : all
+  return html`<div class="scopes">
+    ${roles.includes('node') ? html`<span class="badge">Node</span>` : nothing}
+    ${shown.map((scope) => html`<span class=${scope === 'operator.admin' ? 'badge warn' : 'badge'}>${scopeName(scope)}</span>`)}
+  </div>`
+}
+
+function selfWarning({ session }: Control, device: PairedDevice): string {
+  return device.deviceId === session.deviceId ? 'This is the browser you are using: you will be signed out. ' : ''
+}
+
+customElements.define('ui-devices', DevicesPage)
+
+/** The page as the shell shows it. */
+export function render(control: Control): TemplateResult {
+  return html`<ui-devices .control=${control}></ui-devices>`
+}

@@ -1,0 +1,108 @@
+import type { Session } from './session.ts'
+import { Store } from './store.ts'
+
+/** A device that asks to be let in. */
+export interface PendingDevice {
+  requestId: string
+  deviceId: string
+  displayName?: string
+  label?: string
+  platform?: string
+  clientId?: string
+  role?: string
+  roles?: string[]
+  scopes?: string[]
+  remoteIp?: string
+  isRepair?: boolean
+  ts: number
+}
+
+/** A device that was let in. */
+export interface PairedDevice {
+  deviceId: string
+  displayName?: string
+  label?: string
+  platform?: string
+  clientId?: string
+  role?: string
+  roles?: string[]
+  scopes?: string[]
+  remoteIp?: string
+  approvedVia?: string
+  approvedAtMs?: number
+  lastSeenAtMs?: number
+  connected?: boolean
+  tokens?: { role: string; scopes: string[]; revokedAtMs?: number }[]
+}
+
+/** Who may connect, and who would like to. */
+export class Devices extends Store {
+  pending: PendingDevice[] = []
+  paired: PairedDevice[] = []
+  loaded = false
+  error: string | undefined
+  readonly #session: Session
+  #asked = 0
+
+  constructor(session: Session) {
+    super()
+    this.#session = session
+    for (const event of ['device.pair.requested', 'device.pair.resolved', 'device.pair.changed', 'presence']) {
+      session.on(event, () => void this.refresh())
+    }
+    session.addEventListener('change', () => {
+      if (session.phase.name === 'open') void this.refresh()
+    })
+  }
+
+  /** Reports whether this session may look at devices at all. */
+  get allowed(): boolean {
+    return this.#session.can('operator.pairing')
+  }
+
+  async refresh(): Promise<void> {
+    if (!this.allowed) return
+    const asked = ++this.#asked
+    try {
+      const list = await this.#session.request<{ pending: PendingDevice[]; paired: PairedDevice[] }>(
+        'device.pair.list',
+        {}
+      )
+      // An older answer that arrives late would bring back what was just removed.
+      if (asked !== this.#asked) return
+      this.pending = list.pending
+      this.paired = list.paired
+      this.error = undefined
+      this.loaded = true
+    } catch (error) {
+      if (asked !== this.#asked || this.#session.phase.name !== 'open') return
+      this.error = error instanceof Error ? error.message : String(error)
+    }
+    this.changed()
+  }
+
+  approve(requestId: string): Promise<void> {
+    return this.#act('device.pair.approve', { requestId })
+  }
+
+  reject(requestId: string): Promise<void> {
+    return this.#act('device.pair.reject', { requestId })
+  }
+
+  rename(deviceId: string, label: string): Promise<void> {
+    return this.#act('device.pair.rename', { deviceId, label })
+  }
+
+  revoke(deviceId: string, role: string): Promise<void> {
+    return this.#act('device.token.revoke', { deviceId, role })
+  }
+
+  remove(deviceId: string): Promise<void> {
+    return this.#act('device.pair.remove', { deviceId })
+  }
+
+  async #act(method: string, params: Record<string, string>): Promise<void> {
+    await this.#session.request(method, params)
+    await this.refresh()
+  }
+}

@@ -1,0 +1,6 @@
+/** Something that changes and says so. */
+export class Store extends EventTarget {
+  protected changed(): void {
+    this.dispatchEvent(new Event('change'))
+  }
+}
