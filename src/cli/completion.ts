@@ -51,14 +51,18 @@ complete -o default -F _openclaw openclaw`
 
 function zsh(tree: readonly Words[]): string {
   const cases = tree.map(({ path, words }) => {
-    const items = words.map(({ word, summary }) => quote(`${word}${summary === '' ? '' : `:${summary}`}`))
-    return `    '${path.join(' ')}') items=(${items.join(' ')}) ;;`
+    const list = (options: boolean) =>
+      words
+        .filter(({ word }) => word.startsWith('-') === options)
+        .map(({ word, summary }) => quote(`${word}${summary === '' ? '' : `:${summary}`}`))
+        .join(' ')
+    return `    '${path.join(' ')}') commands=(${list(false)}) options=(${list(true)}) ;;`
   })
   return `#compdef openclaw
 # zsh completion for openclaw
 _openclaw() {
   local at='' word i
-  local -a items
+  local -a commands options
   for ((i = 2; i < CURRENT; i++)); do
     word="\${words[i]}"
     case "$word" in --profile) ((i++)); continue ;; -*) continue ;; esac
@@ -71,7 +75,9 @@ ${knownPaths(tree)
   case "$at" in
 ${cases.join('\n')}
   esac
-  _describe -o 'openclaw' items || _files
+  _describe 'command' commands
+  _describe -o 'option' options
+  _files
 }
 compdef _openclaw openclaw`
 }

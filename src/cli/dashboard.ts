@@ -2,6 +2,7 @@ import type { Connection } from '../client/connect.ts'
 import { isLoopbackUrl } from '../client/url-policy.ts'
 import { loadConfig } from '../config/load.ts'
 import { placesOf } from './gateway-call.ts'
+import type { Status } from './health.ts'
 import type { Io } from './io.ts'
 
 /** The Control UI's addresses, and one link into it. */
@@ -20,19 +21,21 @@ export interface Dashboard {
 interface LaunchLink {
   bootstrapToken: string
   expiresAtMs: number
-  /** Where the running gateway listens; its configuration may have changed since it started. */
-  port?: number
-  basePath?: string
 }
 
 /** Asks a connected gateway for a launch link, and puts it into the URL that reaches this gateway from here. */
 export async function dashboardOf(io: Io, { client, endpoint }: Connection, timeoutMs: number): Promise<Dashboard> {
-  const link = await client.request<LaunchLink>('device.pair.launchLink', {}, { timeoutMs })
+  const [link, status] = await Promise.all([
+    client.request<LaunchLink>('device.pair.launchLink', {}, { timeoutMs }),
+    client.request<Status>('status', {}, { timeoutMs })
+  ])
   const { paths, env } = placesOf(io)
   const { gateway } = await loadConfig({ env, paths, client: true })
   const local = endpoint.kind === 'socket' || endpoint.destination === 'local'
-  const basePath = link.basePath ?? (local ? gateway.controlUi.basePath : '')
-  const base = endpoint.kind === 'socket' ? new URL(`ws://127.0.0.1:${link.port ?? gateway.port}`) : endpoint.url
+  const basePath = local ? gateway.controlUi.basePath : ''
+  // The running gateway knows its port; the file may have changed since it started, or a flag named another.
+  const port = status.gateway?.port ?? gateway.port
+  const base = endpoint.kind === 'socket' ? new URL(`ws://127.0.0.1:${port}`) : endpoint.url
   const http = new URL(base.href.replace(/^ws/, 'http'))
   http.pathname = `${basePath === '' ? http.pathname.replace(/\/$/, '') : basePath}/`
   return {

@@ -17,7 +17,8 @@ export async function freePort(io: Io, flags: ConfigFlags): Promise<void> {
   const { gateway } = await loadConfig({ env, paths, flags, client: true })
   const owner = await portOwner(gateway.port)
   if (owner === undefined) return
-  const name = `pid ${owner.pid} (${owner.command})`
+  // The program's name alone: its arguments may hold a secret.
+  const name = `pid ${owner.pid} (${programOf(owner)})`
   if (owner.pid === process.pid || owner.pid === process.ppid || owner.pid === 1) {
     throw new CliError('PORT_IN_USE', `port ${gateway.port} belongs to ${name}, which --force does not stop`)
   }
@@ -38,6 +39,10 @@ export async function freePort(io: Io, flags: ConfigFlags): Promise<void> {
   throw new CliError('PORT_IN_USE', `${name} still listens on port ${gateway.port}`)
 }
 
+function programOf({ command }: PortOwner): string {
+  return command.split(' ', 1)[0] || 'unknown program'
+}
+
 function isGateway({ command }: PortOwner): boolean {
   return /openclaw|\bgateway\b/i.test(command)
 }
@@ -49,7 +54,7 @@ function signal(owner: PortOwner, name: NodeJS.Signals): void {
     if ((cause as NodeJS.ErrnoException).code === 'ESRCH') return
     throw new CliError(
       'PORT_IN_USE',
-      `pid ${owner.pid} (${owner.command}) cannot be stopped: it belongs to another user`,
+      `pid ${owner.pid} (${programOf(owner)}) cannot be stopped: it belongs to another user`,
       {
         fix: `sudo kill ${owner.pid}`,
         cause

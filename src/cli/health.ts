@@ -8,33 +8,44 @@ import { formatBytes, formatDuration, printJson, printRows, styleOf } from './ou
 interface Health {
   ok?: boolean
   eventLoop?: { degraded?: boolean; delayP99Ms?: number }
-  memory?: { rss?: number; rssBytes?: number }
-  process?: { rssBytes?: number }
+}
+
+/** What is read of a `status` answer; every part may be missing. */
+export interface Status {
+  gateway?: { port?: number }
+  memory?: { rssBytes?: number }
+  connections?: { total?: number }
 }
 
 /** Asks a gateway for its health and prints it; exit code 1 when it is not well. */
 export async function showHealth(io: Io, options: TargetOptions, timeout: number, live: boolean): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout, timeout)
   await withGateway(io, options, { scopes: ['operator.read'], timeoutMs }, async (connection) => {
-    const health = await connection.client.request<Health>('health', live ? { probe: true } : {}, { timeoutMs })
-    const ok = health?.ok === true
-    if (options.json === true) printJson(io, health)
-    else printHealth(io, connection, health ?? {})
-    io.exit(ok ? 0 : 1)
+    const asked = connection.client.request<Health>('health', live ? { probe: true } : {}, { timeoutMs })
+    if (options.json === true) {
+      const health = await asked
+      printJson(io, health)
+      return io.exit(health?.ok === true ? 0 : 1)
+    }
+    // The answer of `health` is the reference's, which knows nothing of memory and clients.
+    const about = connection.client.request<Status>('status', {}, { timeoutMs }).catch((): Status => ({}))
+    const [health, status] = await Promise.all([asked, about])
+    printHealth(io, connection, health, status)
+    io.exit(health?.ok === true ? 0 : 1)
   })
 }
 
-function printHealth(io: Io, { hello, endpoint }: Connection, health: Health): void {
+function printHealth(io: Io, { hello, endpoint }: Connection, health: Health, status: Status): void {
   const style = styleOf(io)
-  const bytes = health.memory?.rssBytes ?? health.memory?.rss ?? health.process?.rssBytes
-  const loop = health.eventLoop
-  io.stdout(health.ok === true ? style.green('Gateway is healthy') : style.red('Gateway is not healthy'))
+  const bytes = status.memory?.rssBytes
+  const clients = clientCount(status)
+  io.stdout(health?.ok === true ? style.green('Gateway is healthy') : style.red('Gateway is not healthy'))
   printRows(io, [
     ['Version', hello.server.version],
     ['Uptime', formatDuration(hello.snapshot.uptimeMs)],
     ['Memory', bytes === undefined ? undefined : formatBytes(bytes)],
-    ['Event loop', eventLoopText(loop)],
-    ['Clients', String(clientCount(hello))],
+    ['Event loop', eventLoopText(health?.eventLoop)],
+    ['Clients', clients === undefined ? undefined : String(clients)],
     ['Reached at', describeEndpoint(endpoint)]
   ])
 }
@@ -45,8 +56,8 @@ function eventLoopText(loop: Health['eventLoop']): string | undefined {
   return `${loop.degraded === true ? 'degraded' : 'ok'}${delay}`
 }
 
-/** How many clients a hello shows, beside the gateway itself and the one that asks. */
-export function clientCount(hello: Connection['hello']): number {
-  const others = hello.snapshot.presence.filter((entry) => entry.mode !== 'gateway' && entry.reason !== 'self')
-  return others.length
+/** How many clients a gateway has, beside the one that asks. */
+export function clientCount(status: Status): number | undefined {
+  const total = status.connections?.total
+  return total === undefined ? undefined : Math.max(0, total - 1)
 }

@@ -1,7 +1,7 @@
 import type { Connection } from '../client/connect.ts'
 import { describeEndpoint } from '../client/target.ts'
 import { type TargetOptions, withGateway } from './gateway-call.ts'
-import { clientCount } from './health.ts'
+import { clientCount, type Status } from './health.ts'
 import { CliError, type Io } from './io.ts'
 import { formatDuration, printRows, styleOf } from './output.ts'
 
@@ -44,7 +44,10 @@ export async function inspectGateway(
         const report = reportOf(connection, performance.now() - started)
         const { client } = connection
         try {
-          report.status = await client.request('status', {}, { timeoutMs })
+          const status = await client.request<Status>('status', {}, { timeoutMs })
+          report.status = status
+          const clients = clientCount(status ?? {})
+          if (clients !== undefined) report.clients = clients
           if (wants.deep === true) report.health = await client.request('health', {}, { timeoutMs })
         } catch (error) {
           report.error = { code: codeOf(error), message: (error as Error).message }
@@ -80,7 +83,6 @@ function reportOf({ hello, endpoint, credentials }: Connection, connectMs: numbe
     connectMs: Math.round(connectMs),
     version: hello.server.version,
     uptimeMs: hello.snapshot.uptimeMs,
-    clients: clientCount(hello),
     auth: {
       method,
       role,

@@ -3,7 +3,7 @@ import { openBrowser } from '../browser.ts'
 import { type Dashboard, dashboardOf } from '../dashboard.ts'
 import { parseTimeout, type TargetOptions, withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
-import { formatDuration, printJson, styleOf } from '../output.ts'
+import { printJson, styleOf } from '../output.ts'
 
 const TIMEOUT_MS = 10_000
 
@@ -27,13 +27,13 @@ async function dashboard(io: Io, options: DashboardOptions): Promise<void> {
   if (options.json === true) return printJson(io, jsonOf(link))
   const style = styleOf(io)
   const opened = options.open && (await openBrowser(link.browserUrl, io.env))
-  const lasts = formatDuration(Math.max(0, link.expiresAtMs - Date.now()))
+  const minutes = Math.max(1, Math.round((link.expiresAtMs - Date.now()) / 60_000))
   if (opened) {
     io.stdout(`Opened the Control UI in your browser: ${link.httpUrl}`)
     io.stdout(style.dim('Nothing opened? "openclaw dashboard --no-open" prints a link.'))
     return
   }
-  io.stdout(`${style.bold('Open this link')} (works once, for ${lasts}):\n\n  ${link.browserUrl}\n`)
+  io.stdout(`${style.bold('Open this link')} (works once, within ${minutes} min):\n\n  ${link.browserUrl}\n`)
   if (!link.loopback || io.env.SSH_CONNECTION === undefined) return
   io.stdout(style.dim('From another machine, first run there:'))
   io.stdout(`  ssh -N -L ${link.port}:127.0.0.1:${link.port} ${io.env.USER ?? 'user'}@this-host`)
