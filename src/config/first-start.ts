@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open } from 'node:fs/promises'
+import { chmod, mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { withDotenv } from './env.ts'
 import { ConfigError } from './errors.ts'
 import { type Env, envValue } from './paths.ts'
 import type { ConfigFlags, Paths } from './types.ts'
+import { createAtomically } from './write.ts'
 
 /** What the first start did: wrote a configuration, with a token of its own unless auth was given otherwise. */
 export interface FirstStart {
@@ -12,32 +13,43 @@ export interface FirstStart {
   generatedToken: boolean
 }
 
-/** Writes a configuration where there is none (D9); one that exists, or appears meanwhile, is left alone. */
+/**
+ * Writes a configuration where there is none (D9); the text of one that exists, or appears meanwhile, is left alone.
+ * Either way the state folder and the file are closed to other users (S24).
+ */
 export async function firstStart(paths: Paths, env: Env, flags: ConfigFlags = {}): Promise<FirstStart> {
-  const merged = withDotenv(env, paths.stateDir)
-  const given = [
-    flags.token,
-    flags.password,
-    flags.auth,
-    envValue(merged, 'OPENCLAW_GATEWAY_TOKEN'),
-    envValue(merged, 'OPENCLAW_GATEWAY_PASSWORD')
-  ].some((value) => value !== undefined)
-  const text = given ? MODE_ONLY : withToken(randomBytes(32).toString('base64url'))
-  await mkdir(paths.stateDir, { recursive: true, mode: 0o700 })
-  await mkdir(dirname(paths.configPath), { recursive: true, mode: 0o700 })
-  const file = await open(paths.configPath, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'EEXIST') return undefined
-    const message = `Cannot write config at ${paths.configPath}: ${error.code ?? error.message}`
-    throw new ConfigError('CONFIG_UNREADABLE', message, { fix: `ls -ld ${dirname(paths.configPath)}`, cause: error })
-  })
-  if (file === undefined) return { wrote: false, generatedToken: false }
+  const text = firstText(withDotenv(env, paths.stateDir), flags)
   try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
+    await mkdir(paths.stateDir, { recursive: true, mode: 0o700 })
+    await closeToOthers(paths.stateDir)
+    if (!(await createAtomically(paths.configPath, text))) {
+      await closeToOthers(paths.configPath)
+      return { wrote: false, generatedToken: false }
+    }
+  } catch (error) {
+    const reason = error instanceof Error && 'code' in error ? String(error.code) : 'it failed'
+    const message = `Cannot write config at ${paths.configPath}: ${reason}`
+    throw new ConfigError('CONFIG_UNREADABLE', message, { fix: `ls -ld ${dirname(paths.configPath)}`, cause: error })
   }
-  return { wrote: true, generatedToken: !given }
+  return { wrote: true, generatedToken: text !== MODE_ONLY }
+}
+
+async function closeToOthers(path: string): Promise<void> {
+  const { mode } = await stat(path)
+  if ((mode & 0o077) === 0) return
+  // Mounted read-only, or somebody else's: nothing that we could change, nor anything to stop for.
+  await chmod(path, mode & 0o700).catch(() => {})
+}
+
+/** The text of a first configuration; without a token when the environment or a flag settles auth. */
+export function firstText(env: Env, flags: ConfigFlags = {}): string {
+  const given =
+    flags.auth ??
+    flags.token ??
+    flags.password ??
+    envValue(env, 'OPENCLAW_GATEWAY_TOKEN') ??
+    envValue(env, 'OPENCLAW_GATEWAY_PASSWORD')
+  return given === undefined ? withToken(randomBytes(32).toString('base64url')) : MODE_ONLY
 }
 
 const HEAD = `// Written at the first start. JSON5: comments are welcome, and "openclaw config set" keeps them.\n`

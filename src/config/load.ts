@@ -37,8 +37,7 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
     flags,
     paths,
     client,
-    fileSecret,
-    warnings
+    fileSecret
   })
   const level = valueAt(source.value, ['logging', 'level'])
   const config: Config = {

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import type { Scope } from '../protocol/scopes.ts'
 import { DEFAULT_AUTO_APPROVE_SCOPES, DEFAULT_PORT, DEFAULT_RATE_LIMIT } from './defaults.ts'
 import type { EnvConfig } from './env.ts'
@@ -25,7 +24,6 @@ export interface ResolveInput {
   client: boolean
   /** Reads a secret of the file; a client gets a SecretRef only when it asks for one. */
   fileSecret: (key: ClientSecretKey) => Promise<string | undefined>
-  warnings: string[]
 }
 
 /** Adds up file, environment and flags: flags win over the environment, the environment over the file. */
@@ -53,7 +51,7 @@ export async function resolveGateway(input: ResolveInput): Promise<GatewayConfig
       identityScopes: identityScopes(file.auth?.identityScopes ?? {}),
       trustedProxy: input.client ? undefined : trustedProxy(file.auth?.trustedProxy)
     },
-    trustedProxies: trustedProxies(file.trustedProxies ?? [], input.warnings),
+    trustedProxies: (file.trustedProxies ?? []).map((entry) => entry.trim()),
     allowRealIpFallback: file.allowRealIpFallback ?? false,
     controlUi: {
       enabled: file.controlUi?.enabled ?? true,
@@ -163,21 +161,6 @@ function trustedProxy(input: NonNullable<GatewayInput['auth']>['trustedProxy']):
       scopes: input.deviceAutoApprove?.scopes ?? DEFAULT_AUTO_APPROVE_SCOPES
     }
   }
-}
-
-function trustedProxies(entries: readonly string[], warnings: string[]): string[] {
-  return entries
-    .map((entry) => entry.trim())
-    .filter((entry) => {
-      const [address = '', bits, ...more] = entry.split('/')
-      const family = isIP(address)
-      const fits = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
-      if (family !== 0 && fits && more.length === 0) return true
-      warnings.push(
-        `gateway.trustedProxies: ${JSON.stringify(entry)} is neither an IP address nor a CIDR range; it is ignored`
-      )
-      return false
-    })
 }
 
 function basePath(text: string): string {

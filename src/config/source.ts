@@ -16,6 +16,8 @@ export interface ConfigSource {
   hash: string
   /** As written: includes and `${VAR}` still in place. */
   authored: Record<string, unknown>
+  /** Includes filled in, variables still in place: what may be shown, once it is redacted. */
+  expanded: Record<string, unknown>
   /** Includes and variables filled in. */
   value: Record<string, unknown>
   /** Variables by name, with what the file's own `env.vars` adds. */
@@ -58,6 +60,7 @@ export function interpret(raw: string, configPath: string, env: Env): ConfigSour
     raw,
     hash: hashOf(raw),
     authored,
+    expanded: value,
     value: filled.value as Record<string, unknown>,
     env: variables,
     included,

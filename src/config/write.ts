@@ -1,0 +1,53 @@
+import { randomBytes } from 'node:crypto'
+import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+
+/** Writes a file so that a reader, or a crash at any moment, finds the old text or the new one; mode 0600. */
+export async function writeAtomically(path: string, text: string): Promise<void> {
+  await publish(path, text, (temporary) => rename(temporary, path))
+}
+
+/** Writes a file that must not exist yet; reports false, and changes nothing, when it does. */
+export async function createAtomically(path: string, text: string): Promise<boolean> {
+  try {
+    await publish(path, text, (temporary) => link(temporary, path))
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
+    throw error
+  }
+}
+
+/** Keeps what a file holds now beside it, as `.bak`. */
+export async function backUp(path: string): Promise<void> {
+  await writeAtomically(`${path}.bak`, await readFile(path, 'utf8'))
+}
+
+async function publish(path: string, text: string, put: (temporary: string) => Promise<void>): Promise<void> {
+  const folder = dirname(path)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  try {
+    const file = await open(temporary, 'wx', 0o600)
+    try {
+      await file.writeFile(text)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await put(temporary)
+    await syncFolder(folder)
+  } finally {
+    await rm(temporary, { force: true })
+  }
+}
+
+// The rename itself must survive a power cut; where folders cannot be synced (Windows) it is as good as it gets.
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, 'r')
+    await handle.sync().finally(() => handle.close())
+  } catch {
+    // Not every file system lets a folder be synced.
+  }
+}
