@@ -41,7 +41,7 @@ export async function runGateway(options: RunOptions): Promise<number> {
   } catch (error) {
     if (error instanceof Refused) stderr(`Gateway failed to start: ${error.message}`)
     else if (error instanceof ConfigError)
-      stderr(`Gateway failed to start: ${error.message}${error.fix ? `\nfix: ${error.fix}` : ''}`)
+      stderr(`Gateway failed to start: ${error.message}\nfix: ${error.fix.command}`)
     else throw error
     return error.exitCode
   }
