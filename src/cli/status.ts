@@ -98,6 +98,11 @@ function capabilityOf(scopes: readonly string[]): GatewayReport['capability'] {
   return scopes.includes('operator.read') ? 'read_only' : 'connected_no_operator_scope'
 }
 
+function healthWord(health: unknown): string | undefined {
+  if (typeof health !== 'object' || health === null || !('ok' in health)) return undefined
+  return health.ok === true ? 'ok' : 'not ok'
+}
+
 /** Prints one report for a person. */
 export function printReport(io: Io, report: GatewayReport): void {
   const style = styleOf(io)
@@ -109,7 +114,8 @@ export function printReport(io: Io, report: GatewayReport): void {
     ['Uptime', report.uptimeMs === undefined ? undefined : formatDuration(report.uptimeMs)],
     ['Clients', report.clients === undefined ? undefined : String(report.clients)],
     ['Signed in', auth === undefined ? undefined : `${auth.method} (${auth.credential})`],
-    ['Capability', report.capability.replaceAll('_', '-')]
+    ['Capability', report.capability.replaceAll('_', '-')],
+    ['Health', healthWord(report.health)]
   ])
   if (error === undefined) return
   io.stdout(`${style.red('Problem:')} ${error.message}`)

@@ -28,23 +28,18 @@ interface StatusOptions extends TargetOptions {
 async function status(io: Io, options: StatusOptions): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
   const deep = options.deep === true || options.all === true
-  const { status: gatewayStatus, health, ...gateway } = await inspectGateway(io, options, { timeoutMs, deep })
+  const report = await inspectGateway(io, options, { timeoutMs, deep })
   const { paths } = placesOf(io)
   if (options.json === true) {
+    const { status: gatewayStatus, health, ...gateway } = report
     const own = { version: VERSION, configPath: paths.configPath, stateDir: paths.stateDir }
     return printJson(io, { gateway, status: gatewayStatus, ...(deep ? { health } : {}), cli: own })
   }
-  printReport(io, gateway)
-  if (deep && gateway.reachable) printRows(io, [['Health', healthWord(health)]])
+  printReport(io, report)
   if (options.verbose !== true && options.debug !== true) return
   printRows(io, [
     ['Config', paths.configPath],
     ['State', paths.stateDir],
     ['Socket', paths.localSocket]
   ])
-}
-
-function healthWord(health: unknown): string {
-  const ok = typeof health === 'object' && health !== null && 'ok' in health && health.ok === true
-  return ok ? 'ok' : 'not ok'
 }
