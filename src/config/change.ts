@@ -93,7 +93,7 @@ async function faults(
   const { problems } = checkSource(source)
   for (const problem of problems.filter(({ kind }) => kind !== 'missing-variable')) {
     const key = `${problem.path}: ${problem.message}`
-    if (!found.has(key)) found.set(key, invalidConfig(paths.configPath, await toIssues(source, [problem])))
+    if (!found.has(key)) found.set(key, invalidConfig(paths.configPath, toIssues(source, [problem])))
   }
   if (found.size > 0) return found
   const gateway = source.value.gateway as { mode?: string } | undefined

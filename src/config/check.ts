@@ -1,3 +1,4 @@
+import { locate } from './document.ts'
 import { formatKeyPath, isObject, type KeyPath } from './key-path.ts'
 import { GATEWAY_SCHEMA, REFUSED, UNSUPPORTED } from './schema.ts'
 import type { ConfigSource } from './source.ts'
@@ -45,8 +46,7 @@ export function checkSource(source: ConfigSource): { problems: Problem[]; warnin
 }
 
 /** The problems as issues with their lines; reads the text a second time, now that there is something to say. */
-export async function toIssues(source: ConfigSource, problems: readonly Problem[]): Promise<ConfigIssue[]> {
-  const { locate } = await import('./document.ts')
+export function toIssues(source: ConfigSource, problems: readonly Problem[]): ConfigIssue[] {
   return problems.map(({ path, message, at }) => {
     const issue: ConfigIssue = { path, message }
     // The innermost included file that holds the whole path; else as deep as the file itself goes.

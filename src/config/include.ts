@@ -1,8 +1,10 @@
 import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { delimiter, dirname, isAbsolute, relative, resolve } from 'node:path'
+import { locate } from './document.ts'
 import { invalidConfig } from './errors.ts'
 import { formatKeyPath, isObject, type KeyPath } from './key-path.ts'
 import { type Env, envValue } from './paths.ts'
+import type { ConfigIssue } from './types.ts'
 
 const MAX_DEPTH = 10
 const MAX_BYTES = 2 * 1024 * 1024
@@ -20,6 +22,7 @@ export interface Included {
 
 interface Context {
   configPath: string
+  raw: string
   roots: readonly string[]
   parse: (raw: string, path: string) => unknown
   included: Included[]
@@ -28,11 +31,17 @@ interface Context {
 /** Replaces every `$include` of a parsed configuration by what it names, and lists the files read. */
 export function expandIncludes(
   value: unknown,
-  options: { configPath: string; env: Env; parse: (raw: string, path: string) => unknown }
+  options: { configPath: string; raw: string; env: Env; parse: (raw: string, path: string) => unknown }
 ): { value: unknown; included: Included[] } {
   const extra = (envValue(options.env, 'OPENCLAW_INCLUDE_ROOTS') ?? '').split(delimiter)
   const roots = [dirname(options.configPath), ...extra.filter((root) => isAbsolute(root))].map(real)
-  const context: Context = { configPath: options.configPath, roots, parse: options.parse, included: [] }
+  const context: Context = {
+    configPath: options.configPath,
+    raw: options.raw,
+    roots,
+    parse: options.parse,
+    included: []
+  }
   return { value: expandIn(value, [], [options.configPath], context), included: context.included }
 }
 
@@ -112,9 +121,12 @@ function real(path: string): string {
 
 function refusal(context: Context, at: KeyPath, chain: readonly string[], message: string) {
   const file = chain[chain.length - 1] as string
-  return invalidConfig(context.configPath, [
-    { path: formatKeyPath(at), message, ...(file === context.configPath ? {} : { file }) }
-  ])
+  const issue: ConfigIssue = { path: formatKeyPath(at), message }
+  const holder = context.included.findLast(({ path }) => path === file)
+  if (holder !== undefined) issue.file = file
+  const place = locate(holder?.raw ?? context.raw, at.slice(holder?.at.length ?? 0))
+  if (place !== undefined) issue.line = place.line
+  return invalidConfig(context.configPath, [issue])
 }
 
 /** Merges objects key by key; arrays are joined, and any other value of `over` replaces that of `under`. */

@@ -27,7 +27,7 @@ export async function loadConfig(options: LoadOptions): Promise<Config> {
 /** The Config that a source amounts to: what `loadConfig` does once the file is read. */
 export async function resolveConfig(source: ConfigSource, options: LoadOptions): Promise<Config> {
   const { paths, flags = {}, client = false } = options
-  const { file, warnings } = await checkedGateway(source, paths, client)
+  const { file, warnings } = checkedGateway(source, paths, client)
   const env = await readEnv(options.env, client)
   const fileSecret = secretReader(source, paths)
   const gateway = await resolveGateway({
@@ -52,11 +52,11 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
   return deepFreeze(config)
 }
 
-async function checkedGateway(source: ConfigSource, paths: Paths, client: boolean) {
+function checkedGateway(source: ConfigSource, paths: Paths, client: boolean) {
   const { problems, warnings } = checkSource(source)
   const stops = client ? stopsClient : stopsServer
   const fatal = problems.filter(stops)
-  if (fatal.length > 0) throw invalidConfig(paths.configPath, await toIssues(source, fatal))
+  if (fatal.length > 0) throw invalidConfig(paths.configPath, toIssues(source, fatal))
   let file: unknown = isObject(source.value.gateway) ? source.value.gateway : {}
   for (const problem of problems) {
     warnings.push(`${problem.path}: ${problem.message}`)
@@ -108,7 +108,7 @@ async function readSecret(key: ClientSecretKey, source: ConfigSource, paths: Pat
   const { problems } = checkSource(source)
   const wrong = problems.filter((problem) => problem.path === key && problem.kind === 'missing-variable')
   if (wrong.length > 0) {
-    const issues = await toIssues(source, wrong)
+    const issues = toIssues(source, wrong)
     const lines = issues.map((issue) => formatIssue(paths.configPath, issue)).join('\n')
     throw new ConfigError('CONFIG_SECRET_UNRESOLVED', `Invalid config at ${paths.configPath}:\n${lines}`, { issues })
   }

@@ -31,7 +31,7 @@ export interface Snapshot {
 }
 
 /** Reads the configuration file for showing; a file that cannot be parsed is reported, not thrown, and not shown. */
-export async function readSnapshot(paths: Paths, env: Env): Promise<Snapshot> {
+export function readSnapshot(paths: Paths, env: Env): Snapshot {
   let source: ConfigSource
   try {
     source = readSource(paths, withDotenv(env, paths.stateDir))
@@ -50,7 +50,7 @@ export async function readSnapshot(paths: Paths, env: Env): Promise<Snapshot> {
     hash: revisionOf(source.raw),
     includedPaths: source.included.map(({ path }) => path),
     valid: problems.length === 0,
-    issues: (await toIssues(source, problems)).map(shown),
+    issues: toIssues(source, problems).map(shown),
     warnings
   }
 }

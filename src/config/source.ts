@@ -49,7 +49,7 @@ export function readSource(paths: Paths, env: Env): ConfigSource {
 export function interpret(raw: string, configPath: string, env: Env): ConfigSource {
   const parse = (text: string, path: string) => parseText(text, path, configPath)
   const authored = parse(raw, configPath)
-  const { value, included } = expandIncludes(authored, { configPath, env, parse })
+  const { value, included } = expandIncludes(authored, { configPath, raw, env, parse })
   if (!isObject(authored) || !isObject(value)) {
     throw invalidConfig(configPath, [{ path: '', message: 'the configuration must be an object: { … }', line: 1 }])
   }

@@ -77,7 +77,7 @@ export function configMethods(deps: ConfigMethodDeps): Method[] {
 
 async function get({ paths, env }: ConfigMethodDeps): Promise<Record<string, unknown>> {
   const { readSnapshot } = await import('../../config/snapshot.ts')
-  const { config, ...snapshot } = await readSnapshot(paths, env)
+  const { config, ...snapshot } = readSnapshot(paths, env)
   return {
     ...snapshot,
     includeProvenance: [],
