@@ -1,8 +1,8 @@
-import { open, realpath, rm, stat } from 'node:fs/promises'
-import { setTimeout as delay } from 'node:timers/promises'
+import { realpath } from 'node:fs/promises'
 import { checkSource, toIssues } from './check.ts'
 import { withDotenv } from './env.ts'
 import { ConfigError, invalidConfig } from './errors.ts'
+import { withFileLock } from './file-lock.ts'
 import { firstText } from './first-start.ts'
 import { resolveConfig } from './load.ts'
 import type { Env } from './paths.ts'
@@ -47,8 +47,8 @@ const queue = new Map<string, Promise<unknown>>()
 export function changeConfig(options: ChangeOptions): Promise<Changed> {
   const key = options.paths.configPath
   const turn = (queue.get(key) ?? Promise.resolve()).then(
-    () => locked(key, () => apply(options)),
-    () => locked(key, () => apply(options))
+    () => withFileLock(key, () => apply(options)),
+    () => withFileLock(key, () => apply(options))
   )
   queue.set(key, turn)
   return turn.finally(() => {
@@ -117,39 +117,4 @@ async function faults(
     found.set(`${error.code} ${error.issues.map(({ path, message }) => path + message).join()}`, error)
   }
   return found
-}
-
-const LOCK_STALE_MS = 30_000
-const LOCK_WAIT_MS = 10_000
-
-// Between processes: a file that one of them creates. One left by a crash is taken over once it is old.
-async function locked<T>(configPath: string, work: () => Promise<T>): Promise<T> {
-  const lock = `${configPath}.lock`
-  const deadline = Date.now() + LOCK_WAIT_MS
-  for (;;) {
-    try {
-      await (await open(lock, 'wx', 0o600)).close()
-      break
-    } catch (error) {
-      const code = error instanceof Error && 'code' in error ? error.code : undefined
-      // No folder yet: nobody else can be writing in it.
-      if (code === 'ENOENT') return work()
-      if (code !== 'EEXIST') {
-        throw new ConfigError('CONFIG_UNREADABLE', `Cannot write beside ${configPath}: ${code}`, { cause: error })
-      }
-      const age = await stat(lock).then(
-        ({ mtimeMs }) => Date.now() - mtimeMs,
-        () => 0
-      )
-      if (age > LOCK_STALE_MS) await rm(lock, { force: true })
-      else if (Date.now() > deadline) {
-        throw new ConfigError('CONFIG_CONFLICT', `Another process is changing ${configPath}.`, { fix: `rm ${lock}` })
-      } else await delay(25)
-    }
-  }
-  try {
-    return await work()
-  } finally {
-    await rm(lock, { force: true })
-  }
 }

@@ -2,15 +2,21 @@ import { randomBytes } from 'node:crypto'
 import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
-/** Writes a file so that a reader, or a crash at any moment, finds the old text or the new one; mode 0600. */
+/**
+ * Writes a file so that a reader, or a crash at any moment, finds the old text or the new one; mode 0600. Callers take
+ * turns: the temporary file has one name, so that crashes leave one behind at most.
+ */
 export async function writeAtomically(path: string, text: string): Promise<void> {
-  await publish(path, text, (temporary) => rename(temporary, path))
+  const temporary = join(dirname(path), `.${basename(path)}.tmp`)
+  await rm(temporary, { force: true })
+  await publish(temporary, text, () => rename(temporary, path))
 }
 
 /** Writes a file that must not exist yet; reports false, and changes nothing, when it does. */
 export async function createAtomically(path: string, text: string): Promise<boolean> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
   try {
-    await publish(path, text, (temporary) => link(temporary, path))
+    await publish(temporary, text, () => link(temporary, path))
     return true
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
@@ -23,10 +29,9 @@ export async function backUp(path: string): Promise<void> {
   await writeAtomically(`${path}.bak`, await readFile(path, 'utf8'))
 }
 
-async function publish(path: string, text: string, put: (temporary: string) => Promise<void>): Promise<void> {
-  const folder = dirname(path)
+async function publish(temporary: string, text: string, put: () => Promise<void>): Promise<void> {
+  const folder = dirname(temporary)
   await mkdir(folder, { recursive: true, mode: 0o700 })
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
   try {
     const file = await open(temporary, 'wx', 0o600)
     try {
@@ -35,7 +40,7 @@ async function publish(path: string, text: string, put: (temporary: string) => P
     } finally {
       await file.close()
     }
-    await put(temporary)
+    await put()
     await syncFolder(folder)
   } finally {
     await rm(temporary, { force: true })
