@@ -64,7 +64,12 @@ export async function load(what: Load, whileOpen?: () => Promise<void>): Promise
       child.send('looked')
     }
   })
+  const tooLong = setTimeout(() => {
+    complaint += 'no end after two minutes'
+    child.kill()
+  }, 120_000)
   await once(child, 'close')
+  clearTimeout(tooLong)
   if (found === undefined) throw new Error(`the load ${what.kind} failed\n${complaint}`)
   if (found.errors > 0) throw new Error(`the load ${what.kind} met ${found.errors} errors`)
   return found
