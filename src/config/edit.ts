@@ -21,6 +21,8 @@ export function setKey(raw: string, path: KeyPath, value: unknown): string {
   if (edited !== undefined) return check(edited, path, value)
   const { start, end } = member.value
   const style = styleOf(document)
+  // What shares its line with others stays on it.
+  if (ownIndent(raw, member.start) === undefined) style.multiline = false
   const text = render(value, lineIndent(raw, member.start), style, raw.slice(start, end))
   return check(splice(raw, [{ start, end, text }]), path, value)
 }
