@@ -21,6 +21,7 @@ import { LIMITS } from './rpc/limits.ts'
 import { deviceMethods } from './rpc/methods/devices.ts'
 import { logMethods } from './rpc/methods/logs.ts'
 import { systemMethods } from './rpc/methods/system.ts'
+import { PreauthSockets } from './rpc/preauth.ts'
 import { Presence, selfEntry } from './rpc/presence.ts'
 import { Registry } from './rpc/registry.ts'
 import { createGatewayServer } from './server.ts'
@@ -54,6 +55,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   const hub = new Hub()
   const health = new Health()
   const presence = new Presence(hub, selfEntry(server))
+  const waiting = new PreauthSockets(LIMITS.handshakeMs)
   app.decorate('config', config)
   app.decorate('serverInfo', server)
   app.decorate('identity', identity)
@@ -62,7 +64,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   app.decorate('health', health)
   app.decorate('presence', presence)
   app.decorate('page', undefined)
-  app.decorate('drain', () => drain(hub, health))
+  app.decorate('waiting', waiting)
+  app.decorate('drain', () => drain(hub, waiting, health))
 
   // What can be called.
   const listeners = () =>
@@ -96,6 +99,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   const stopClock = startClock(hub, health)
   app.addHook('onClose', () => {
     stopClock()
+    waiting.stop()
     presence.stop()
     health.stop()
   })
@@ -115,6 +119,8 @@ declare module 'fastify' {
     hub: Hub
     health: Health
     presence: Presence
+    /** Sockets without a caller. */
+    waiting: PreauthSockets
     registry: Registry
     /** Tells every client that the gateway stops, waits a bounded time for calls under way, and closes every socket. */
     drain(): Promise<void>

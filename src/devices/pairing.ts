@@ -4,6 +4,7 @@ import type { ProvenDevice } from '../auth/device-signature.ts'
 import type { Ingress } from '../auth/ingress.ts'
 import { grant, within } from '../auth/scopes.ts'
 import { digest, freshSecret } from '../auth/secrets.ts'
+import { authRefusal, spentCode } from '../protocol/details.ts'
 import { RpcError } from '../protocol/errors.ts'
 import type { ConnectParams } from '../protocol/frames.ts'
 import { isScope, type Role, type Scope } from '../protocol/scopes.ts'
@@ -20,11 +21,16 @@ export interface Arrival {
   silent: boolean
 }
 
-/** A device let in: its scopes for this connection, and its token where one is due. */
+/** A fresh device token: the only time its text exists here. */
+export interface IssuedToken {
+  value: string
+  issuedAtMs: number
+}
+
+/** What a caller was let in with: its scopes for this connection, and its device's token where one is due. */
 export interface Admission {
   scopes: Scope[]
-  token: { value: string; issuedAtMs: number } | undefined
-  paired: boolean
+  token?: IssuedToken
 }
 
 /** What pairing tells the rest of the gateway. */
@@ -57,77 +63,69 @@ const words: Record<Reason, { message: string; hint: string }> = {
 
 /** Lets a proven device in, or leaves its request for a person and says so. */
 export async function admitDevice(arrival: Arrival, store: DeviceStore, events: PairingEvents): Promise<Admission> {
-  const { auth, device, role } = arrival
-  const requested = arrival.params.scopes ?? []
+  const { auth, device, params, role } = arrival
+  // Scopes are for operators; a node that asks for some is approved by a person (it is not silent) and gets none.
+  const requested = role === 'operator' ? (params.scopes ?? []) : []
+  // Locality alone issues nothing durable (S6): without auth the device works, and leaves no trace (D16).
+  if (auth.method === 'none') return { scopes: grant(requested, auth.allowance) }
   const known = await store.find(device.deviceId)
+  if (auth.launchCode !== undefined) return enrol(arrival, requested, store, events)
+  if (known !== undefined && moved(known, params)) throw await ask(arrival, known, 'metadata-upgrade', store, events)
 
-  if (auth.method === 'device-token') {
-    if (known !== undefined && moved(known, arrival.params))
-      throw await ask(arrival, known, 'metadata-upgrade', store, events)
+  if (auth.device !== undefined) {
     if (!within(requested, auth.allowance)) throw scopeMismatch()
-    await store.seen(device.deviceId, 'connect', auth.device?.digest)
-    return { scopes: grant(requested, auth.allowance), token: undefined, paired: true }
+    await store.seen(device.deviceId, 'connect', auth.device.digest)
+    return { scopes: grant(requested, auth.allowance) }
   }
-  // Locality alone issues nothing durable (S6): without auth the device works, and leaves no trace.
-  if (auth.method === 'none') return { scopes: grant(requested, auth.allowance), token: undefined, paired: false }
-  if (auth.launchCode !== undefined) return enrol(arrival, known, grant(requested, auth.allowance), store, events)
-
   const granted = known?.grants.find((each) => each.role === role && !each.revoked)
-  if (known !== undefined && moved(known, arrival.params))
-    throw await ask(arrival, known, 'metadata-upgrade', store, events)
   if (granted !== undefined && within(requested, new Set(granted.scopes))) {
-    const token = await issue(store, device.deviceId, role)
+    const value = freshSecret()
+    await store.addToken(device.deviceId, role, digest(value))
     await store.seen(device.deviceId, 'connect', undefined)
-    return { scopes: grant(requested, new Set(granted.scopes)), token, paired: true }
+    return { scopes: grant(requested, new Set(granted.scopes)), token: { value, issuedAtMs: Date.now() } }
   }
-  if (arrival.silent) {
-    const scopes = new Set([...(granted?.scopes ?? []), ...grant(requested, auth.allowance)])
-    return enrol(arrival, known, [...scopes], store, events)
-  }
+  if (arrival.silent) return enrol(arrival, requested, store, events)
   const reason = known === undefined ? 'not-paired' : granted === undefined ? 'role-upgrade' : 'scope-upgrade'
   throw await ask(arrival, known, reason, store, events)
 }
 
-/** Approves a device at once, for a code, an owner or a trusted local caller, and gives it a token. */
+/**
+ * Approves a device at once, for a code, an owner or a trusted local caller, and gives it a token. What it asks for
+ * replaces what it had, and its earlier tokens end: none of them grows with the new grant.
+ */
 async function enrol(
   arrival: Arrival,
-  known: PairedDevice | undefined,
-  scopes: Scope[],
+  requested: readonly string[],
   store: DeviceStore,
   events: PairingEvents
 ): Promise<Admission> {
   const { auth, role } = arrival
-  const held = known?.grants.find((each) => each.role === role && !each.revoked)?.scopes ?? []
+  const { deviceId } = arrival.device
+  const scopes = grant(requested, auth.allowance)
   const value = freshSecret()
-  const pending = (await store.requests()).find((each) => each.deviceId === arrival.device.deviceId)
+  const pending = (await store.requests()).find((each) => each.deviceId === deviceId)
   const done = await store.approve({
     facts: facts(arrival),
     via: auth.launchCode !== undefined ? 'launch-link' : auth.method === 'owner' ? 'owner' : 'silent',
-    grant: [{ role, scopes: [...new Set([...held, ...scopes])] }],
+    grant: [{ role, scopes }],
     token: digest(value),
-    endTokens: held.length > 0,
+    endTokens: true,
     requestId: pending?.requestId,
     launchCode: auth.launchCode
   })
   if (!done) throw spentCode()
-  await store.seen(arrival.device.deviceId, 'connect', undefined)
-  events.publish('device.pair.resolved', {
-    requestId: pending?.requestId ?? randomUUID(),
-    deviceId: arrival.device.deviceId,
-    decision: 'approved',
-    ts: Date.now()
-  })
-  return {
-    scopes: grant(arrival.params.scopes ?? [], new Set(scopes)),
-    token: { value, issuedAtMs: Date.now() },
-    paired: true
-  }
+  await store.seen(deviceId, 'connect', undefined)
+  publishResolved(events, { requestId: pending?.requestId ?? randomUUID(), deviceId }, 'approved')
+  return { scopes, token: { value, issuedAtMs: Date.now() } }
 }
 
-async function issue(store: DeviceStore, deviceId: string, role: Role): Promise<{ value: string; issuedAtMs: number }> {
-  const value = freshSecret()
-  await store.addToken(deviceId, role, digest(value))
-  return { value, issuedAtMs: Date.now() }
+/** Tells the operators how a request ended. */
+export function publishResolved(
+  events: PairingEvents,
+  { requestId, deviceId }: Pick<DeviceRequest, 'requestId' | 'deviceId'>,
+  decision: 'approved' | 'rejected'
+): void {
+  events.publish('device.pair.resolved', { requestId, deviceId, decision, ts: Date.now() })
 }
 
 // Leaves (or finds) the request of a device and returns the refusal that names it.
@@ -175,18 +173,19 @@ async function fileRequest(
   store: DeviceStore,
   events: PairingEvents
 ): Promise<DeviceRequest> {
-  const earlier = (await store.requests()).find((each) => each.deviceId === arrival.device.deviceId)
-  const live = earlier !== undefined && Date.now() - earlier.ts < REQUEST_TTL_MS ? earlier : undefined
-  const roles = [...new Set([...(live?.roles ?? []), arrival.role])]
-  const asked = (arrival.params.scopes ?? []).filter(isScope)
-  // A request for another role keeps what the device already asked for in the first one.
-  const merging = live !== undefined && !live.roles.includes(arrival.role)
-  const scopes = merging ? [...new Set([...live.scopes, ...asked])] : asked
-  const same = live !== undefined && !merging && live.role === arrival.role && sameSet(live.scopes, scopes)
+  const { role, device, params } = arrival
+  const earlier = (await store.requests()).find((each) => each.deviceId === device.deviceId)
+  const live = earlier !== undefined && !expired(earlier, Date.now()) ? earlier : undefined
+  const asked = (params.scopes ?? []).filter(isScope)
+  // One request a device: asking again as an operator replaces the scopes, asking for one more role adds to it.
+  const again = role === 'operator' && live?.roles.includes(role)
+  const scopes = [...new Set([...(again ? [] : (live?.scopes ?? [])), ...asked])]
+  const roles = [...new Set([...(live?.roles ?? []), role])]
+  const same = live !== undefined && sameSet(live.roles, roles) && sameSet(live.scopes, scopes)
   const request: DeviceRequest = {
     ...facts(arrival),
     requestId: same ? live.requestId : randomUUID(),
-    role: arrival.role,
+    role: same ? live.role : role,
     roles,
     scopes,
     isRepair: known !== undefined,
@@ -194,28 +193,14 @@ async function fileRequest(
   }
   await store.saveRequest(request)
   if (same) return request
-  if (live !== undefined) {
-    events.publish('device.pair.resolved', {
-      requestId: live.requestId,
-      deviceId: live.deviceId,
-      decision: 'rejected',
-      ts: Date.now()
-    })
-  }
+  if (live !== undefined) publishResolved(events, live, 'rejected')
   events.publish('device.pair.requested', pendingEntry(request))
   return request
 }
 
 /** A request as `device.pair.list` and `device.pair.requested` show it. */
 export function pendingEntry(request: DeviceRequest): Record<string, unknown> {
-  const { displayName, deviceFamily, remoteIp, ...rest } = request
-  return {
-    ...rest,
-    ...(displayName === undefined ? {} : { displayName }),
-    ...(deviceFamily === undefined ? {} : { deviceFamily }),
-    ...(remoteIp === undefined ? {} : { remoteIp }),
-    silent: false
-  }
+  return { ...request, silent: false }
 }
 
 /** Reports whether a request has waited too long to be approved. */
@@ -245,33 +230,10 @@ function sameSet(a: readonly string[], b: readonly string[]): boolean {
 }
 
 function scopeMismatch(): RpcError {
-  return new RpcError(
-    'INVALID_REQUEST',
-    'unauthorized: device token scope mismatch (re-pair or approve scope upgrade)',
-    {
-      details: {
-        code: 'AUTH_SCOPE_MISMATCH',
-        authReason: 'scope_mismatch',
-        canRetryWithDeviceToken: false,
-        recommendedNextStep: 'review_auth_configuration'
-      }
-    }
-  )
-}
-
-/** The refusal of a launch code that is wrong, old or already spent. */
-export function spentCode(): RpcError {
-  return new RpcError(
-    'INVALID_REQUEST',
-    'unauthorized: setup code invalid, expired, revoked, or already used (create a new code; review `openclaw devices list`)',
-    {
-      details: {
-        code: 'AUTH_BOOTSTRAP_TOKEN_INVALID',
-        authReason: 'bootstrap_token_invalid',
-        canRetryWithDeviceToken: false,
-        recommendedNextStep: 'review_auth_configuration',
-        fix: { command: 'openclaw dashboard', where: 'gateway host' }
-      }
-    }
-  )
+  return authRefusal({
+    message: 'unauthorized: device token scope mismatch (re-pair or approve scope upgrade)',
+    code: 'AUTH_SCOPE_MISMATCH',
+    reason: 'scope_mismatch',
+    next: 'review_auth_configuration'
+  })
 }

@@ -28,3 +28,15 @@ export function authRefusal(input: {
   if (input.retryAfterMs === undefined) return invalidRequest(input.message, details)
   return new RpcError('INVALID_REQUEST', input.message, { details, retryable: true, retryAfterMs: input.retryAfterMs })
 }
+
+/** The refusal of a launch code that is wrong, old or already spent. */
+export function spentCode(): RpcError {
+  return authRefusal({
+    message:
+      'unauthorized: setup code invalid, expired, revoked, or already used (create a new code; review `openclaw devices list`)',
+    code: 'AUTH_BOOTSTRAP_TOKEN_INVALID',
+    reason: 'bootstrap_token_invalid',
+    next: 'review_auth_configuration',
+    fix: { command: 'openclaw dashboard', where: 'gateway host' }
+  })
+}

@@ -3,19 +3,16 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Connection, type ConnectionHost } from '../rpc/connection.ts'
 import { admit } from '../rpc/handshake.ts'
 import { helloFor } from '../rpc/hello.ts'
-import { LIMITS } from '../rpc/limits.ts'
-import { PreauthSockets } from '../rpc/preauth.ts'
 
 /** The gateway's WebSocket, on any path that is no other route. */
 export default async function gateway(app: FastifyInstance): Promise<void> {
-  const { config, hub, presence, registry, devices, authenticator, allowedOrigins } = app
-  const waiting = new PreauthSockets(LIMITS.handshakeMs)
+  const { config, hub, presence, waiting, registry, devices, authenticator, allowedOrigins, health } = app
   const hello = helloFor({
     config,
     hub,
     presence,
     registry,
-    health: app.health,
+    health,
     server: app.serverInfo,
     identity: app.identity
   })
@@ -44,8 +41,6 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       presence.left(connection)
     }
   }
-  app.addHook('onClose', () => waiting.stop())
-
   app.route({
     method: 'GET',
     url: '/*',
@@ -53,13 +48,11 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     // A plain GET that no route knows: the Control UI's page, or 404.
     handler: (_request: FastifyRequest, reply: FastifyReply) => reply.callNotFound(),
     preHandler(request, reply, done) {
-      if (!request.ws || request.ingress.listener === 'local' || waiting.admits(request.ingress.client)) done()
-      else
-        reply
-          .code(503)
-          .header('connection', 'close')
-          .type('text/plain; charset=utf-8')
-          .send('Too many unauthenticated sockets')
+      const { listener, client } = request.ingress
+      if (!request.ws) done()
+      else if (health.draining) refuse(reply, 'Gateway is stopping')
+      else if (listener === 'local' || waiting.admits(client)) done()
+      else refuse(reply, 'Too many unauthenticated sockets')
     },
     wsHandler(socket, request) {
       // The upgrade's request, reply and error listener would live as long as the socket; they are not needed again.
@@ -76,4 +69,8 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       raw.removeAllListeners()
     }
   })
+}
+
+function refuse(reply: FastifyReply, text: string): void {
+  reply.code(503).header('connection', 'close').type('text/plain; charset=utf-8').send(text)
 }

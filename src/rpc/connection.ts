@@ -28,7 +28,7 @@ export class HandshakeRefusal extends Error {
   readonly close: keyof typeof CLOSE
   readonly reason: string
 
-  constructor(error: ErrorShape | undefined, close: keyof typeof CLOSE = 'policy', reason = error?.message ?? '') {
+  constructor(error: ErrorShape | undefined, close: keyof typeof CLOSE = 'policy', reason = reasonOf(error)) {
     super(reason)
     this.error = error
     this.close = close
@@ -46,7 +46,7 @@ export class Connection {
   readonly origin: string | undefined
   readonly hostHeader: string | undefined
   caller: Caller | undefined
-  /** False from one ping until its pong; two missed pings end the socket. */
+  /** False from one ping until its pong; a pong still missing at the next ping ends the socket. */
   alive = true
   inFlight = 0
   readonly #socket: WebSocket
@@ -81,23 +81,22 @@ export class Connection {
     })
   }
 
-  /** Bytes that wait for this socket to take them. */
-  get buffered(): number {
-    return this.#socket.bufferedAmount
-  }
-
   /** Reports whether frames can still be sent. */
   get open(): boolean {
     return this.#socket.readyState === 1
   }
 
   send(frame: unknown): void {
-    if (this.open) this.#socket.send(JSON.stringify(frame))
+    if (this.#keepsUp()) this.#socket.send(JSON.stringify(frame))
   }
 
-  /** Sends a broadcast event, whose text after the number is already made. */
-  sendNumbered(tail: string): void {
-    if (this.open) this.#socket.send(`{"type":"event","seq":${++this.#seq}${tail}`)
+  /**
+   * Sends a broadcast event, whose text after the number is already made. A droppable one skips a socket that is
+   * behind, and takes no number: the socket sees no hole.
+   */
+  sendNumbered(tail: string, droppable: boolean): void {
+    if (!this.#keepsUp() || (droppable && this.#socket.bufferedAmount > LIMITS.softBuffer)) return
+    this.#socket.send(`{"type":"event","seq":${++this.#seq}${tail}`)
   }
 
   ping(): void {
@@ -113,8 +112,16 @@ export class Connection {
   close(code: keyof typeof CLOSE, reason: string): void {
     if (!this.open) return
     this.#socket.close(CLOSE[code], closeReason(reason))
-    // A peer that does not take its buffered bytes would never see the close frame either.
-    if (this.buffered > LIMITS.softBuffer) this.terminate()
+    // A peer that does not read, or does not answer the close frame, keeps its buffers no longer than this.
+    setTimeout(() => this.terminate(), LIMITS.closeMs).unref()
+  }
+
+  // Answers count like events: whoever asks without reading fills our memory just the same.
+  #keepsUp(): boolean {
+    if (!this.open) return false
+    if (this.#socket.bufferedAmount <= LIMITS.hardBuffer) return true
+    this.close('policy', 'slow consumer')
+    return false
   }
 
   #message(data: RawData): void {
@@ -175,6 +182,10 @@ export class Connection {
       this.#fail(frame.id, busy)
       return
     }
+    if (frame.expectedProfileId !== undefined && frame.expectedProfileId !== caller.user) {
+      this.#fail(frame.id, otherProfile)
+      return
+    }
     try {
       const result = call(this.#host.registry, frame, caller)
       if (result instanceof Promise) void this.#settle(frame, result)
@@ -216,6 +227,12 @@ const busy: ErrorShape = {
   retryable: true
 }
 
+const otherProfile: ErrorShape = {
+  code: 'INVALID_REQUEST',
+  message: 'Selected account changed or is unavailable. Select the account again before retrying.',
+  details: { reason: 'EXPECTED_PROFILE_MISMATCH', execution: 'not_started' }
+}
+
 const frameKeys = new Set(['type', 'id', 'method', 'params', 'traceparent', 'expectedProfileId'])
 
 // The common case is checked by hand; only a frame that looks wrong pays for the schema and its words.
@@ -228,6 +245,12 @@ function frameError(frame: unknown): string | undefined {
     if (known) return undefined
   }
   return checkFrame(frame)
+}
+
+// The close reason is all that some clients show; it names the request that a person has to approve.
+function reasonOf(error: ErrorShape | undefined): string {
+  const { requestId } = (error?.details ?? {}) as { requestId?: string }
+  return requestId === undefined ? (error?.message ?? '') : `${error?.message} (requestId: ${requestId})`
 }
 
 /** A close reason holds 123 bytes at most. */

@@ -2,17 +2,18 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Health } from './health.ts'
 import type { Hub } from './hub.ts'
 import { LIMITS } from './limits.ts'
+import type { PreauthSockets } from './preauth.ts'
 
 const CLOSE_MS = 500
 
 /** Ends every socket in good order: told first, calls under way get a bounded time, then close 1012. */
-export async function drain(hub: Hub, health: Health): Promise<void> {
+export async function drain(hub: Hub, waiting: PreauthSockets, health: Health): Promise<void> {
   health.draining = true
   hub.publish('shutdown', { reason: 'gateway stopping' })
   const deadline = Date.now() + LIMITS.drainMs
   while ([...hub].some(({ inFlight }) => inFlight > 0) && Date.now() < deadline) await wait(20)
-  hub.closeWhere(() => true, 'serviceRestart', 'service restart')
+  for (const connection of [...hub, ...waiting]) connection.close('serviceRestart', 'service restart')
   const patience = Date.now() + CLOSE_MS
-  while (hub.size > 0 && Date.now() < patience) await wait(10)
-  for (const connection of hub) connection.terminate()
+  while (hub.size + waiting.size > 0 && Date.now() < patience) await wait(10)
+  for (const connection of [...hub, ...waiting]) connection.terminate()
 }

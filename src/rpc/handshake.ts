@@ -1,8 +1,10 @@
 import type { Authenticated, Authenticator } from '../auth/authenticate.ts'
 import { verifyDevice } from '../auth/device-signature.ts'
+import type { Ingress } from '../auth/ingress.ts'
 import { checkOrigin } from '../auth/origin.ts'
 import { grant } from '../auth/scopes.ts'
-import { type Admission, admitDevice, type PairingEvents } from '../devices/pairing.ts'
+import { digest } from '../auth/secrets.ts'
+import { type Admission, admitDevice, type IssuedToken, type PairingEvents } from '../devices/pairing.ts'
 import { PROTOCOL } from '../protocol/codes.ts'
 import { invalidRequest } from '../protocol/errors.ts'
 import { ConnectParams } from '../protocol/frames.ts'
@@ -25,10 +27,9 @@ export interface HandshakeDeps {
 /** A caller let in, and what its hello must say about how. */
 export interface Admitted {
   caller: Caller
-  admission: Admission
   auth: Authenticated
   /** The token to return: a fresh one, or the caller's own echoed (D15). */
-  deviceToken: { value: string; issuedAtMs: number } | undefined
+  deviceToken: IssuedToken | undefined
 }
 
 const checkParams = checker(ConnectParams)
@@ -54,7 +55,7 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
   }
   // Whoever sends nothing at all has nothing to be told about credentials (D13).
   const { token, password, deviceToken, bootstrapToken } = params.auth ?? {}
-  const deviceOnly = device === undefined && !token && !password
+  const sentNothing = device === undefined && !token && !password
   const auth = await deps.authenticator.authenticate({
     surface: 'websocket',
     ingress,
@@ -63,32 +64,37 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
     deviceId: device?.deviceId,
     role
   })
-  if (!auth.ok) throw deviceOnly ? deviceRequired(params) : refusedCredential(auth, params, ingress)
+  if (!auth.ok) throw sentNothing ? deviceRequired(params) : refusedCredential(auth, params, ingress)
 
   const trusted = isTrustedPair(params) && ingress.local && verdict.origin === undefined
-  if (device === undefined) {
-    const scopes = deviceLessScopes(params, role, auth, trusted)
-    return admitted(connection, params, role, auth, { scopes, token: undefined, paired: false }, undefined)
+  const identity = device !== undefined && !(trusted && isHelper(params, role, auth)) ? device : undefined
+  const admission: Admission =
+    identity !== undefined
+      ? await admitDevice(
+          {
+            device: identity,
+            params,
+            role,
+            auth,
+            ingress,
+            silent: isSilent(params, role, ingress, verdict.origin, deps)
+          },
+          deps.devices,
+          deps.events
+        )
+      : { scopes: device === undefined ? deviceLessScopes(params, role, auth, trusted) : asked(params, auth) }
+  const caller: Caller = {
+    connId: connection.id,
+    role,
+    scopes: new Set(admission.scopes),
+    client: params.client,
+    owner: auth.method === 'owner',
+    method: auth.method,
+    deviceId: identity?.deviceId,
+    user: undefined,
+    address: ingress.client
   }
-  // Helper processes of this host come with the shared secret and a throw-away key: nothing to remember.
-  if (trusted && params.client.id === 'gateway-client' && auth.method !== 'device-token') {
-    return admitted(
-      connection,
-      params,
-      role,
-      auth,
-      { scopes: grant(params.scopes ?? [], auth.allowance), token: undefined, paired: false },
-      undefined
-    )
-  }
-  const admission = await admitDevice(
-    { device, params, role, auth, ingress, silent: isSilent(params, role, connection, verdict.origin, deps) },
-    deps.devices,
-    deps.events
-  )
-  const echoed =
-    auth.method === 'device-token' ? { value: (deviceToken || token || '').trim(), issuedAtMs: Date.now() } : undefined
-  return admitted(connection, params, role, auth, admission, device.deviceId, admission.token ?? echoed)
+  return { caller, auth, deviceToken: admission.token ?? ownToken(auth, [deviceToken, token]) }
 }
 
 function checkedParams(raw: unknown): ConnectParams {
@@ -98,10 +104,7 @@ function checkedParams(raw: unknown): ConnectParams {
 }
 
 function checkProtocol({ minProtocol, maxProtocol, client, role }: ConnectParams): void {
-  const probe =
-    (client.id === 'openclaw-probe' && client.mode === 'probe') ||
-    client.mode === 'probe' ||
-    (role === 'node' && client.mode === 'node')
+  const probe = client.mode === 'probe' || (role === 'node' && client.mode === 'node')
   const lowest = probe ? PROTOCOL.minimumProbe : PROTOCOL.version
   if (minProtocol <= PROTOCOL.version && maxProtocol >= lowest && minProtocol <= maxProtocol) return
   const error = invalidRequest('protocol mismatch', {
@@ -129,11 +132,22 @@ function isTrustedPair({ client }: ConnectParams): boolean {
   return (client.id === 'cli' && client.mode === 'cli') || (client.id === 'gateway-client' && client.mode === 'backend')
 }
 
+// Helper processes of this host come with the shared secret and a throw-away key: nothing to remember.
+function isHelper({ client }: ConnectParams, role: Role, auth: Authenticated): boolean {
+  return client.id === 'gateway-client' && role === 'operator' && !auth.device && !auth.launchCode
+}
+
 function deviceLessScopes(params: ConnectParams, role: Role, auth: Authenticated, trusted: boolean): Scope[] {
-  if (auth.method === 'owner') return grant(params.scopes ?? [], auth.allowance)
-  if (role === 'node' || isOperatorUi(params)) throw deviceRequired(params)
+  // A node is its device, whoever vouches for it.
+  if (role === 'node') throw deviceRequired(params)
+  if (auth.method === 'owner') return asked(params, auth)
+  if (isOperatorUi(params)) throw deviceRequired(params)
   if (auth.method === 'none' && !(trusted && params.client.id === 'gateway-client')) throw deviceRequired(params)
-  return trusted ? grant(params.scopes ?? [], auth.allowance) : []
+  return trusted ? asked(params, auth) : []
+}
+
+function asked(params: ConnectParams, auth: Authenticated): Scope[] {
+  return grant(params.scopes ?? [], auth.allowance)
 }
 
 // Paired without asking: someone on this host who knows the secret. A page only as one of our own UIs; a node only
@@ -141,7 +155,7 @@ function deviceLessScopes(params: ConnectParams, role: Role, auth: Authenticated
 function isSilent(
   params: ConnectParams,
   role: Role,
-  { ingress }: Connection,
+  ingress: Ingress,
   origin: string | undefined,
   deps: HandshakeDeps
 ): boolean {
@@ -150,25 +164,8 @@ function isSilent(
   return role === 'operator' || (params.scopes ?? []).length === 0
 }
 
-function admitted(
-  connection: Connection,
-  params: ConnectParams,
-  role: Role,
-  auth: Authenticated,
-  admission: Admission,
-  deviceId: string | undefined,
-  deviceToken?: { value: string; issuedAtMs: number }
-): Admitted {
-  const caller: Caller = {
-    connId: connection.id,
-    role,
-    scopes: new Set(admission.scopes),
-    client: params.client,
-    owner: auth.method === 'owner',
-    method: auth.method,
-    deviceId,
-    user: undefined,
-    address: connection.ingress.client
-  }
-  return { caller, admission, auth, deviceToken }
+// The one of the caller's texts that let it in as a device; the other may be anything.
+function ownToken({ device }: Authenticated, texts: (string | undefined)[]): IssuedToken | undefined {
+  const value = device && texts.map((text) => text?.trim()).find((text) => text && digest(text).equals(device.digest))
+  return value ? { value, issuedAtMs: Date.now() } : undefined
 }

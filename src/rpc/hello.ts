@@ -78,6 +78,7 @@ export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
         role: caller.role,
         scopes: [...caller.scopes],
         ...(recovery ? { recoveryScope: mac(`${caller.deviceId ?? auth.method}`) } : {}),
+        ...(recovery && deviceToken !== undefined ? { recoveryMigrationAllowed: true } : {}),
         ...(deviceToken === undefined ? {} : { deviceToken: deviceToken.value, issuedAtMs: deviceToken.issuedAtMs })
       },
       policy

@@ -2,7 +2,6 @@ import type { StateVersion } from '../protocol/frames.ts'
 import { satisfies } from '../protocol/scopes.ts'
 import type { Connection } from './connection.ts'
 import { type EventRule, eventRule } from './events.ts'
-import { LIMITS } from './limits.ts'
 
 /** Everyone who is connected, and the one way to tell them something. */
 export class Hub {
@@ -37,10 +36,7 @@ export class Hub {
       event === 'presence' || event === 'health' ? `,"stateVersion":${JSON.stringify(this.stateVersion)}` : ''
     const tail = `,"event":${JSON.stringify(event)},"payload":${JSON.stringify(payload)}${version}}`
     for (const connection of this.#connections) {
-      if (!receives(connection, rule)) continue
-      const buffered = connection.buffered
-      if (buffered > LIMITS.hardBuffer) connection.close('policy', 'slow consumer')
-      else if (!rule.droppable || buffered <= LIMITS.softBuffer) connection.sendNumbered(tail)
+      if (receives(connection, rule)) connection.sendNumbered(tail, rule.droppable)
     }
   }
 

@@ -5,6 +5,8 @@ export const LIMITS = {
   payload: 26_214_400,
   /** A socket that says nothing is closed after this long. */
   handshakeMs: 15_000,
+  /** A closing handshake that the peer does not finish is cut off after this long. */
+  closeMs: 2_000,
   /** Sockets without a caller, from one address and in all. */
   preauthPerAddress: 32,
   preauthTotal: 512,

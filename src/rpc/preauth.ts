@@ -1,3 +1,4 @@
+import { limiterKey } from '../auth/addresses.ts'
 import type { Connection } from './connection.ts'
 import { LIMITS } from './limits.ts'
 
@@ -14,23 +15,32 @@ export class PreauthSockets {
     this.#sweeper = setInterval(() => this.#sweep(), Math.min(250, deadlineMs)).unref()
   }
 
+  get size(): number {
+    return this.#since.size
+  }
+
+  [Symbol.iterator](): IterableIterator<Connection> {
+    return this.#since.keys()
+  }
+
   /** Reports whether one more socket from this address may wait for its caller. */
   admits(address: string): boolean {
-    return this.#since.size < LIMITS.preauthTotal && (this.#perAddress.get(address) ?? 0) < LIMITS.preauthPerAddress
+    const here = this.#perAddress.get(limiterKey(address)) ?? 0
+    return this.#since.size < LIMITS.preauthTotal && here < LIMITS.preauthPerAddress
   }
 
   add(connection: Connection): void {
-    const { client } = connection.ingress
+    const key = limiterKey(connection.ingress.client)
     this.#since.set(connection, Date.now())
-    this.#perAddress.set(client, (this.#perAddress.get(client) ?? 0) + 1)
+    this.#perAddress.set(key, (this.#perAddress.get(key) ?? 0) + 1)
   }
 
   delete(connection: Connection): void {
     if (!this.#since.delete(connection)) return
-    const { client } = connection.ingress
-    const left = this.#perAddress.get(client)! - 1
-    if (left === 0) this.#perAddress.delete(client)
-    else this.#perAddress.set(client, left)
+    const key = limiterKey(connection.ingress.client)
+    const left = this.#perAddress.get(key)! - 1
+    if (left === 0) this.#perAddress.delete(key)
+    else this.#perAddress.set(key, left)
   }
 
   stop(): void {
@@ -41,7 +51,7 @@ export class PreauthSockets {
     const old = Date.now() - this.#deadlineMs
     for (const [connection, since] of this.#since) {
       if (since > old) return
-      this.delete(connection)
+      // It counts until it is gone, so that the caps hold for sockets that do not answer the close either.
       connection.close('normal', '')
     }
   }

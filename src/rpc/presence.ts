@@ -10,6 +10,8 @@ const COALESCE_MS = 200
 /** Who is around. Short-lived callers (CLI, probes, helper back ends) come and go unseen, as in the reference. */
 export class Presence {
   readonly #entries = new Map<string, PresenceEntry>()
+  // The entry that each socket made. A client that came back on a new one is not gone when the old one closes.
+  readonly #made = new WeakMap<Connection, PresenceEntry>()
   readonly #hub: Hub
   readonly #self: PresenceEntry
   #timer: NodeJS.Timeout | undefined
@@ -26,13 +28,15 @@ export class Presence {
   arrived(connection: Connection): void {
     if (!visible(connection)) return
     const now = Date.now()
-    this.#put(key(connection), { ...describe(connection), onlineSince: now, reason: 'connect', ts: now })
+    const entry = { ...describe(connection), onlineSince: now, reason: 'connect', ts: now }
+    this.#made.set(connection, entry)
+    this.#put(key(connection), entry)
     this.#announceSoon()
   }
 
   left(connection: Connection): void {
-    const entry = visible(connection) ? this.#entries.get(key(connection)) : undefined
-    if (entry === undefined) return
+    const entry = this.#made.get(connection)
+    if (entry === undefined || this.#entries.get(key(connection)) !== entry) return
     this.#put(key(connection), { ...entry, reason: 'disconnect', ts: Date.now() })
     this.#announceSoon()
   }

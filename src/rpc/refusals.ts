@@ -1,7 +1,7 @@
 import type { AuthFailure } from '../auth/authenticate.ts'
 import type { Ingress } from '../auth/ingress.ts'
 import type { OriginVerdict } from '../auth/origin.ts'
-import { authRefusal, type NextStep } from '../protocol/details.ts'
+import { authRefusal, type NextStep, spentCode } from '../protocol/details.ts'
 import { invalidRequest, RpcError } from '../protocol/errors.ts'
 import type { ConnectParams } from '../protocol/frames.ts'
 
@@ -11,7 +11,7 @@ interface Words {
   message(hint: string): string
 }
 
-const words: Record<Exclude<AuthFailure['reason'], 'rate_limited'>, Words> = {
+const words: Record<Exclude<AuthFailure['reason'], 'rate_limited' | 'bootstrap_token_invalid'>, Words> = {
   token_missing: {
     code: 'AUTH_TOKEN_MISSING',
     next: 'update_auth_configuration',
@@ -37,12 +37,6 @@ const words: Record<Exclude<AuthFailure['reason'], 'rate_limited'>, Words> = {
     next: 'update_auth_credentials',
     message: () => 'unauthorized: device token mismatch (rotate/reissue device token)'
   },
-  bootstrap_token_invalid: {
-    code: 'AUTH_BOOTSTRAP_TOKEN_INVALID',
-    next: 'review_auth_configuration',
-    message: () =>
-      'unauthorized: setup code invalid, expired, revoked, or already used (create a new code; review `openclaw devices list`)'
-  },
   unauthorized: { code: 'AUTH_UNAUTHORIZED', next: 'review_auth_configuration', message: () => 'unauthorized' }
 }
 
@@ -58,6 +52,7 @@ export function refusedCredential(failure: AuthFailure, params: ConnectParams, i
       fix: { command: 'openclaw dashboard', where: 'gateway host' }
     })
   }
+  if (failure.reason === 'bootstrap_token_invalid') return spentCode()
   const { code, next, message } = words[failure.reason]
   const retry = failure.reason === 'token_mismatch' && params.device !== undefined
   return authRefusal({

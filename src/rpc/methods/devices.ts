@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { within } from '../../auth/scopes.ts'
 import { digest, freshSecret } from '../../auth/secrets.ts'
-import { expired, pendingEntry } from '../../devices/pairing.ts'
+import { expired, pendingEntry, publishResolved } from '../../devices/pairing.ts'
 import { invalidRequest } from '../../protocol/errors.ts'
 import { isScope, type Role, type Scope } from '../../protocol/scopes.ts'
 import type { DeviceRequest, DeviceStore, PairedDevice } from '../../store/devices.ts'
@@ -33,7 +33,7 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
           isAdmin(caller) || caller.deviceId === undefined || caller.deviceId === deviceId
         const pending = (await devices.requests()).filter((each) => !expired(each, now) && mine(each.deviceId))
         const paired = (await devices.list()).filter(({ deviceId }) => mine(deviceId))
-        return { pending: pending.map(pendingEntry), paired: paired.map((device) => entry(device, hub)) }
+        return { pending: pending.map(pendingEntry), paired: paired.map(entries()) }
       }
     }),
     defineMethod({
@@ -42,23 +42,22 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
       params: Type.Object({ requestId: text }, closed),
       async handler({ requestId }, caller) {
         const request = await pending(requestId)
-        // Nobody hands out more than they hold (S12).
-        if (!within(request.scopes, caller.scopes)) throw invalidRequest('device pairing approval denied')
         const known = await devices.find(request.deviceId)
+        const grant = request.roles.map((role) => ({ role, scopes: merged(known, role, request.scopes) }))
+        // Nobody hands out more than they hold (S12): neither what is new nor what the device gets back.
+        const handedOut = [...request.scopes, ...grant.flatMap(({ scopes }) => scopes)]
+        if (!within(handedOut, caller.scopes)) throw invalidRequest('device pairing approval denied')
         await devices.approve({
           facts: request,
           via: 'owner',
-          grant: request.roles.map((role) => ({
-            role,
-            scopes: role === 'operator' ? merged(known, role, request.scopes) : []
-          })),
+          grant,
           token: undefined,
           endTokens: false,
           requestId,
           launchCode: undefined
         })
-        resolved(request, 'approved')
-        return { requestId, device: entry((await devices.find(request.deviceId))!, hub) }
+        publishResolved(hub, request, 'approved')
+        return { requestId, device: entries()((await devices.find(request.deviceId))!) }
       }
     }),
     defineMethod({
@@ -68,7 +67,7 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
       async handler({ requestId }) {
         const request = await pending(requestId)
         await devices.removeRequest(requestId)
-        resolved(request, 'rejected')
+        publishResolved(hub, request, 'rejected')
         return { requestId, deviceId: request.deviceId }
       }
     }),
@@ -101,7 +100,7 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
       params: Type.Object(
         {
           deviceId: text,
-          role: Type.Enum(['operator', 'node']),
+          role: text,
           scopes: Type.Optional(Type.Array(text, { maxItems: 32 }))
         },
         closed
@@ -129,11 +128,10 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
     defineMethod({
       name: 'device.token.revoke',
       scope: 'operator.pairing',
-      params: Type.Object({ deviceId: text, role: Type.Enum(['operator', 'node']) }, closed),
+      params: Type.Object({ deviceId: text, role: text }, closed),
       async handler({ deviceId, role }, caller) {
-        if (!mayManage(caller, deviceId) || (await devices.find(deviceId)) === undefined) {
-          throw invalidRequest('device token revocation denied')
-        }
+        const grants = mayManage(caller, deviceId) ? (await devices.find(deviceId))?.grants : undefined
+        if (!grants?.some((each) => each.role === role)) throw invalidRequest('device token revocation denied')
         await devices.revoke(deviceId, role as Role)
         end(deviceId)
         return { deviceId, role, revokedAtMs: Date.now() }
@@ -158,8 +156,23 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
     return (await devices.find(deviceId))?.grants.find((each) => each.role === role && !each.revoked)?.scopes
   }
 
-  function resolved({ requestId, deviceId }: DeviceRequest, decision: 'approved' | 'rejected'): void {
-    hub.publish('device.pair.resolved', { requestId, deviceId, decision, ts: Date.now() })
+  // A paired device as operators see it; who is connected is looked up once for all of them.
+  function entries(): (device: PairedDevice) => Record<string, unknown> {
+    const connected = new Set([...hub].map(({ caller }) => caller?.deviceId))
+    return ({ grants, tokens, ...facts }) => {
+      const live = grants.filter((each) => !each.revoked)
+      return {
+        ...facts,
+        role: grants[0]?.role ?? 'operator',
+        roles: grants.map((each) => each.role),
+        scopes: live.flatMap((each) => each.scopes),
+        connected: connected.has(facts.deviceId),
+        tokens: tokens.map((token) => ({
+          ...token,
+          scopes: live.find((each) => each.role === token.role)?.scopes ?? []
+        }))
+      }
+    }
   }
 
   // After the answer is on its way: the caller may be the very device whose sockets end.
@@ -177,20 +190,7 @@ function mayManage(caller: Caller, deviceId: string): boolean {
 }
 
 function merged(known: PairedDevice | undefined, role: Role, scopes: readonly Scope[]): Scope[] {
+  if (role === 'node') return []
   const held = known?.grants.find((each) => each.role === role && !each.revoked)?.scopes ?? []
   return [...new Set([...held, ...scopes])]
-}
-
-function entry(device: PairedDevice, hub: Hub): Record<string, unknown> {
-  const { grants, tokens, ...facts } = device
-  const live = grants.filter((each) => !each.revoked)
-  const role = grants[0]?.role ?? 'operator'
-  return {
-    ...facts,
-    role,
-    roles: grants.map((each) => each.role),
-    scopes: live.flatMap((each) => each.scopes),
-    connected: [...hub].some(({ caller }) => caller?.deviceId === device.deviceId),
-    tokens: tokens.map((token) => ({ ...token, scopes: live.find((each) => each.role === token.role)?.scopes ?? [] }))
-  }
 }
