@@ -18,7 +18,7 @@ export function installedSize(): Installed {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'installed-'))
   try {
     for (const file of ['package.json', 'package-lock.json']) cpSync(path.join(root, file), path.join(folder, file))
-    const flags = ['--omit=dev', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund']
+    const flags = ['--omit=dev', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
     execFileSync('npm', ['ci', ...flags], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
     const lock = JSON.parse(readFileSync(path.join(folder, 'node_modules/.package-lock.json'), 'utf8')) as {
       packages: Record<string, { hasInstallScript?: boolean }>

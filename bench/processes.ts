@@ -31,7 +31,7 @@ export interface BareServer {
 
 /** Starts one of the servers in `bare/`. */
 export async function startBare(name: 'ws' | 'fastify'): Promise<BareServer> {
-  const child = fork(path.join(here, 'bare', `${name}.ts`), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const child = fork(path.join(here, 'bare', `${name}.js`), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   const [port] = (await once(child, 'message')) as [number]
   return { port, pid: child.pid!, stop: () => end(child) }
 }
@@ -40,7 +40,7 @@ export async function startBare(name: 'ws' | 'fastify'): Promise<BareServer> {
 export async function timeBareStart(): Promise<number> {
   const port = await freePort()
   const started = performance.now()
-  const child = fork(path.join(here, 'bare/fastify.ts'), [String(port)], {
+  const child = fork(path.join(here, 'bare/fastify.js'), [String(port)], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc']
   })
   await waitReady(`http://127.0.0.1:${port}/readyz`, child, 20_000)

