@@ -66,7 +66,7 @@ export class ControlApp extends View {
         padding: 0.55rem 0.7rem;
         border-radius: var(--radius-small);
         color: var(--ink-soft);
-        font-weight: 550;
+        font-weight: 500;
         text-decoration: none;
       }
       nav a:hover {

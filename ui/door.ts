@@ -42,7 +42,7 @@ export class Door extends View {
       label {
         display: block;
         margin-bottom: 0.4rem;
-        font-weight: 550;
+        font-weight: 500;
       }
       .field {
         position: relative;
@@ -149,9 +149,10 @@ export class Door extends View {
     const refusal = error && explain(error)
     return html`<div class="card">
       <h1>Sign in</h1>
-      <p class="soft">With the token or the password of this gateway.</p>
+      <p class="soft">Use this gateway’s token or password.</p>
       ${refusal ? panel(refusal) : nothing}
       <form @submit=${this.#submit}>
+        <input class="visually-hidden" type="text" name="username" autocomplete="username" value="gateway" tabindex="-1" aria-hidden="true" />
         <label for="secret">Token or password</label>
         <div class="field">
           <input

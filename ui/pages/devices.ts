@@ -168,13 +168,13 @@ export class DevicesPage extends View {
   #paired(device: PairedDevice): TemplateResult {
     const name = nameOf(device)
     const mine = device.deviceId === this.control.session.deviceId
-    const live = (device.tokens ?? []).filter(({ revokedAtMs }) => revokedAtMs === undefined)
+    const roles = rolesOf(device)
     return html`<li class="device">
       <span class="glyph">${icon(clientIcon(device.clientId, device.platform), 22)}</span>
       <div>
         <div class="name">
           ${name} ${mine ? html`<span class="badge accent">This browser</span>` : nothing}
-          ${live.length === 0 ? html`<span class="badge warn">No access</span>` : nothing}
+          ${roles.length === 0 ? html`<span class="badge">No access</span>` : nothing}
         </div>
         <div class="faint facts">
           ${facts(device)} · ${presence(device)} · key <span class="mono">${shortId(device.deviceId)}</span>
@@ -184,11 +184,11 @@ export class DevicesPage extends View {
       <div class="actions">
         <button class="small quiet" @click=${() => this.#rename(device)} aria-label=${`Rename ${name}`}>Rename</button>
         ${
-          live.length === 0
+          roles.length === 0
             ? nothing
             : html`<button
                 class="small quiet"
-                @click=${() => this.#revoke(device, live)}
+                @click=${() => this.#revoke(device, roles)}
                 aria-label=${`Revoke access of ${name}`}
               >
                 Revoke
@@ -231,14 +231,14 @@ export class DevicesPage extends View {
     })
   }
 
-  #revoke(device: PairedDevice, live: { role: string }[]): void {
+  #revoke(device: PairedDevice, roles: string[]): void {
     this.#ask({
       title: `Revoke access of ${nameOf(device)}?`,
       text: `${selfWarning(this.control, device)}Its token stops working at once and its connections close. It stays in the list.`,
       confirm: 'Revoke',
       danger: true,
       run: async () => {
-        for (const { role } of live) await this.control.devices.revoke(device.deviceId, role)
+        for (const role of roles) await this.control.devices.revoke(device.deviceId, role)
       }
     })
   }
@@ -265,6 +265,14 @@ function nameOf(device: PendingDevice | PairedDevice): string {
 function facts(device: PendingDevice | PairedDevice): string {
   const kind = device.label || device.displayName ? clientName(device.clientId) : undefined
   return [kind, device.platform, device.remoteIp].filter(Boolean).join(' · ') || 'Unknown platform'
+}
+
+/** The roles a device may still come back in. */
+function rolesOf({ tokens = [], scopes = [], roles = [], role }: PairedDevice): string[] {
+  const held = new Set(tokens.filter(({ revokedAtMs }) => revokedAtMs === undefined).map((token) => token.role))
+  // Approved, but not yet back to fetch its token.
+  if (held.size === 0 && scopes.length > 0) return roles.length > 0 ? roles : [role ?? 'operator']
+  return [...held]
 }
 
 function presence(device: PairedDevice): TemplateResult {

@@ -1,7 +1,7 @@
 import { css, html, nothing, type TemplateResult } from 'lit'
 import type { PresenceEntry } from '../../src/protocol/frames.ts'
 import type { Control } from '../control.ts'
-import { ago, clientName, duration, megabytes, milliseconds } from '../format.ts'
+import { clientName, duration, megabytes, milliseconds } from '../format.ts'
 import { LineChart, type Point } from '../parts/chart.ts'
 import { clientIcon, icon } from '../parts/icon.ts'
 import { base } from '../parts/styles.ts'
@@ -21,6 +21,9 @@ export class OverviewPage extends View {
         align-items: center;
         gap: 0.4rem 1rem;
         margin-bottom: 1.5rem;
+      }
+      .notice {
+        margin-bottom: 1rem;
       }
       .grid {
         display: grid;
@@ -124,7 +127,7 @@ export class OverviewPage extends View {
         flex-wrap: wrap;
         align-items: center;
         gap: 0 0.5rem;
-        font-weight: 550;
+        font-weight: 600;
         overflow-wrap: anywhere;
       }
       .glyph {
@@ -172,13 +175,14 @@ export class OverviewPage extends View {
     const { health, startedAt } = monitor
     const memory = health.memory?.rssBytes === undefined ? undefined : megabytes(health.memory.rssBytes)
     const heap = health.memory?.heapUsedBytes
-    const here = monitor.presence.filter(isHere)
+    const here = monitor.presence.filter(isClient)
     const nodes = here.filter(({ roles }) => roles?.includes('node')).length
     return html`
       <header>
         <h1>Overview</h1>
         ${this.#verdict()}
       </header>
+      ${(health.warnings ?? []).map((each) => html`<p class="notice warn">${each}</p>`)}
       <div class="grid">
         ${tile(
           'Uptime',
@@ -201,7 +205,7 @@ export class OverviewPage extends View {
           <h2 id="clients">Connected clients</h2>
           ${
             here.length === 0
-              ? html`<p class="soft">Nobody to show.</p>`
+              ? html`<p class="soft">Nobody else is here.</p>`
               : html`<ul>
                   ${here.map((entry) => this.#client(entry))}
                 </ul>`
@@ -230,7 +234,7 @@ export class OverviewPage extends View {
     )
     const { delayP99Ms, delayMaxMs, utilization } = health.eventLoop ?? {}
     const top = LineChart.ceiling(points, FLOOR_MS)
-    const span = Math.min(600_000, Math.max(60_000, (points.at(-1)?.at ?? 0) - (points[0]?.at ?? 0)))
+    const span = LineChart.span(points)
     return html`<section class="card chart" aria-labelledby="delay">
       <div class="head">
         <div>
@@ -259,10 +263,12 @@ export class OverviewPage extends View {
     const { session, monitor } = this.control
     const { bind, port, tailscale, listeners, authMode } = monitor.exposure
     const mode = authMode ?? (session.hello?.snapshot.authMode as string | undefined)
+    const host = monitor.presence.find(({ reason, mode: kind }) => reason === 'self' || kind === 'gateway')
     return html`<dl>
+      ${row('Host', host?.host && [host.host, host.platform].filter(Boolean).join(' · '))}
       ${row('Reachable from', bind && reachOf(bind))} ${row('Port', port)}
       ${row('Authentication', mode && (modes[mode] ?? mode))} ${row('Tailscale', tailscaleWords(tailscale))}
-      ${row('You came by', session.hello && (methods[session.hello.auth.method] ?? session.hello.auth.method))}
+      ${row('Signed in with', session.hello && (methods[session.hello.auth.method] ?? session.hello.auth.method))}
       ${row(
         'Listening on',
         listeners && listeners.length > 0
@@ -275,7 +281,6 @@ export class OverviewPage extends View {
   }
 
   #client(entry: PresenceEntry): TemplateResult {
-    const self = entry.reason === 'self' || entry.mode === 'gateway'
     const mine = entry.deviceId !== undefined && entry.deviceId === this.control.session.deviceId
     const kind = entry.clientId === undefined ? undefined : clientName(entry.clientId)
     const facts = [
@@ -284,23 +289,21 @@ export class OverviewPage extends View {
       entry.ip,
       entry.version === 'bundled' ? undefined : entry.version
     ]
-    const since = entry.onlineSince ?? entry.ts
     return html`<li class="client">
-      <span class="glyph">${icon(self ? 'server' : clientIcon(entry.clientId, entry.platform))}</span>
+      <span class="glyph">${icon(clientIcon(entry.clientId, entry.platform))}</span>
       <div class="who">
         <div class="name">
-          ${entry.host ?? kind ?? entry.text ?? 'Client'} ${self ? html`<span class="badge">Gateway</span>` : nothing}
-          ${mine ? html`<span class="badge accent">This browser</span>` : nothing}
+          ${entry.host ?? kind ?? entry.text ?? 'Client'} ${mine ? html`<span class="badge accent">This browser</span>` : nothing}
         </div>
         <div class="faint">${facts.filter(Boolean).join(' · ')}</div>
       </div>
-      <span class="faint">${self ? nothing : ago(since)}</span>
+      <span class="faint">${duration(Date.now() - (entry.onlineSince ?? entry.ts))}</span>
     </li>`
   }
 }
 
-function isHere({ reason, onlineSince, mode }: PresenceEntry): boolean {
-  return reason !== 'disconnect' && (onlineSince !== undefined || mode === 'gateway' || reason === 'connect')
+function isClient({ reason, onlineSince }: PresenceEntry): boolean {
+  return reason === 'connect' || (onlineSince !== undefined && reason !== 'disconnect')
 }
 
 function tile(title: string, value: unknown, note: string): TemplateResult {
@@ -347,13 +350,13 @@ const modes: Record<string, string> = {
 }
 
 const methods: Record<string, string> = {
-  token: 'the shared token',
-  password: 'the shared password',
-  'device-token': 'the token of this browser',
-  tailscale: 'your Tailscale identity',
-  'trusted-proxy': 'your identity at the proxy',
-  owner: 'the owner’s socket',
-  none: 'an open door: no authentication'
+  token: 'Shared token',
+  password: 'Shared password',
+  'device-token': 'This browser’s own token',
+  tailscale: 'Tailscale identity',
+  'trusted-proxy': 'Identity at the proxy',
+  owner: 'The owner’s socket',
+  none: 'Nothing: no authentication'
 }
 
 function tailscaleWords(tailscale: Exposure['tailscale']): string | undefined {

@@ -8,6 +8,7 @@ export interface Point {
 
 const WIDTH = 600
 const GAP_MS = 15_000
+const SHORTEST_MS = 30_000
 const LONGEST_MS = 10 * 60_000
 
 /** A line through time, drawn to the width at hand. Gaps stay gaps. */
@@ -58,6 +59,12 @@ export class LineChart extends LitElement {
     this.height = 120
   }
 
+  /** How much time a chart of these points covers. */
+  static span(points: Point[]): number {
+    const span = (points.at(-1)?.at ?? 0) - (points[0]?.at ?? 0)
+    return Math.min(LONGEST_MS, Math.max(SHORTEST_MS, span))
+  }
+
   /** The value at the top of the chart. */
   static ceiling(points: Point[], floor: number): number {
     const highest = Math.max(floor, ...points.map(({ value }) => value * 1.15))
@@ -68,8 +75,8 @@ export class LineChart extends LitElement {
   override render() {
     const { height } = this
     const end = this.points.at(-1)?.at ?? 0
-    const points = this.points.filter(({ at }) => end - at <= LONGEST_MS)
-    const start = Math.min(points[0]?.at ?? 0, end - 60_000)
+    const start = end - LineChart.span(this.points)
+    const points = this.points.filter(({ at }) => at >= start)
     const top = LineChart.ceiling(points, this.floor)
     const x = (at: number) => (((at - start) / (end - start)) * WIDTH).toFixed(1)
     const y = (value: number) => (height - 1 - (Math.min(value, top) / top) * (height - 2)).toFixed(1)

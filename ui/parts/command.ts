@@ -24,6 +24,10 @@ export class CommandLine extends LitElement {
         overflow-wrap: anywhere;
         user-select: all;
       }
+      code span {
+        display: inline-block;
+        max-width: 100%;
+      }
       button {
         flex: none;
         min-height: 2.6rem;
@@ -56,7 +60,7 @@ export class CommandLine extends LitElement {
     return html`
       ${this.where ? html`<p>Run on the ${this.where.replace(/^this /, '')}:</p>` : nothing}
       <div class="line">
-        <code>${this.command}</code>
+        <code>${words(this.command)}</code>
         <button type="button" @click=${this.#copy} aria-label=${this.copied ? 'Copied' : 'Copy command'}>
           ${icon(this.copied ? 'check' : 'copy', 18)}
         </button>
@@ -78,6 +82,11 @@ export class CommandLine extends LitElement {
       if (code) getSelection()?.selectAllChildren(code)
     }
   }
+}
+
+/** A line may break between words only, however a word hyphenates. */
+function words(command: string) {
+  return command.split(' ').map((word, index) => html`${index === 0 ? '' : ' '}<span>${word}</span>`)
 }
 
 customElements.define('ui-command', CommandLine)

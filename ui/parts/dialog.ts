@@ -37,7 +37,7 @@ export class AskDialog extends LitElement {
       label {
         display: block;
         margin-top: 1rem;
-        font-weight: 550;
+        font-weight: 500;
         font-size: 0.9rem;
       }
       label input {

@@ -85,7 +85,7 @@ export const base = css`
     background: var(--surface);
     color: var(--ink);
     font: inherit;
-    font-weight: 550;
+    font-weight: 500;
     cursor: pointer;
     transition:
       background 120ms,

@@ -3,15 +3,14 @@ import type { Session } from './session.ts'
 import { Store } from './store.ts'
 
 const POLL_MS = 3_000
-const STATUS_MS = 30_000
 const MAX_SAMPLES = 240
 
-/** The parts of the health document that the page shows. */
+/** The parts of the health and status documents that the page shows. */
 export interface HealthReport {
   ok?: boolean
-  ts?: number
   uptimeMs?: number
   memory?: { rssBytes?: number; heapUsedBytes?: number }
+  warnings?: string[]
   eventLoop?: { degraded?: boolean; delayP99Ms?: number; delayMaxMs?: number; utilization?: number }
 }
 
@@ -41,7 +40,6 @@ export class Monitor extends Store {
   startedAt: number | undefined
   readonly #session: Session
   #timer: ReturnType<typeof setTimeout> | undefined
-  #statusAt = 0
 
   constructor(session: Session) {
     super()
@@ -65,7 +63,6 @@ export class Monitor extends Store {
     const { snapshot } = this.#session.hello!
     this.presence = snapshot.presence
     this.startedAt = Date.now() - snapshot.uptimeMs
-    this.#statusAt = 0
     this.#take((snapshot.health ?? {}) as HealthReport)
     void this.#poll()
   }
@@ -77,13 +74,13 @@ export class Monitor extends Store {
   async #poll(): Promise<void> {
     clearTimeout(this.#timer)
     try {
-      this.#take(await this.#session.request<HealthReport>('health', {}))
-      if (Date.now() - this.#statusAt > STATUS_MS && this.#session.can('operator.read')) {
-        this.#statusAt = Date.now()
-        const status = await this.#session.request<{ gateway?: Exposure }>('status', {})
-        this.exposure = status.gateway ?? {}
-        this.changed()
-      }
+      // `status` knows more; `health` answers everyone.
+      const { gateway, ...report } = await this.#session.request<HealthReport & { gateway?: Exposure }>(
+        this.#session.can('operator.read') ? 'status' : 'health',
+        {}
+      )
+      if (gateway) this.exposure = gateway
+      this.#take(report)
     } catch {
       // The session shows a lost connection; a gateway that is busy is asked again.
     }
@@ -93,8 +90,8 @@ export class Monitor extends Store {
   }
 
   #take(health: HealthReport): void {
-    if (health.ts !== undefined && health.ts === this.health.ts) return
-    this.health = health
+    // The two documents overlap; what the newer one does not say still stands.
+    this.health = { ...this.health, ...health }
     const at = Date.now()
     if (health.uptimeMs !== undefined) this.startedAt = at - health.uptimeMs
     const delayMs = health.eventLoop?.delayP99Ms

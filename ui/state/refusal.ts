@@ -61,12 +61,11 @@ export function isMissingCredential(error: GatewayError): boolean {
   )
 }
 
-/** Puts an error into words; the gateway's own fix wins, because it knows its configuration. */
+/** Puts an error into words. Where this page knows the way back in, it says so; else the gateway's own fix stands. */
 export function explain(error: GatewayError): Refusal {
   const { code, fix } = refusalDetails(error)
   const known = code === undefined ? undefined : words[code]
-  // The gateway cannot know which address this page was opened by; this page can.
-  const best = code === 'CONTROL_UI_ORIGIN_NOT_ALLOWED' ? known?.fix : (fix ?? known?.fix)
+  const best = known?.fix ?? fix
   return {
     title: known?.title ?? 'The gateway refused the connection',
     text: known?.text ?? sentence(error.message),

@@ -1,0 +1,61 @@
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import type { Test } from 'tap'
+import { findChromium } from '../../scripts/chromium.ts'
+
+/** A fresh visitor: own storage, and a record of where it went. */
+export interface Visitor {
+  page: Page
+  /** Every URL the page asked for or opened a socket to. */
+  contacted: string[]
+}
+
+/** CSP violations and uncaught errors of every page of this run. */
+export const faults: string[] = []
+
+/** Starts Chromium, or returns undefined where there is none. */
+export async function startBrowser(t: Test): Promise<Browser | undefined> {
+  const executablePath = findChromium()
+  if (executablePath === undefined) return undefined
+  const browser = await chromium.launch({
+    executablePath,
+    args: [
+      '--no-sandbox',
+      '--disable-quic',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--no-first-run',
+      // Names that are not this machine to the page, and this machine to the network.
+      '--host-resolver-rules=MAP gateway.local 127.0.0.1, MAP gateway.example 127.0.0.1'
+    ]
+  })
+  t.teardown(() => browser.close())
+  return browser
+}
+
+/** Opens a page in a context of its own. */
+export async function visit(t: Test, browser: Browser, options: BrowserContextOptions = {}): Promise<Visitor> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options })
+  context.setDefaultTimeout(15_000)
+  const page = await context.newPage()
+  const visitor: Visitor = { page, contacted: [] }
+  page.on('request', (request) => visitor.contacted.push(request.url()))
+  page.on('websocket', (socket) => visitor.contacted.push(socket.url()))
+  page.on('pageerror', (error) => faults.push(error.message))
+  page.on('console', (message) => {
+    if (/content security policy/i.test(message.text())) faults.push(message.text())
+  })
+  t.teardown(() => context.close())
+  return visitor
+}
+
+/** Signs in with a pasted secret. */
+export async function signIn(page: Page, secret: string): Promise<void> {
+  await page.getByLabel('Token or password').fill(secret)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+}
+
+/** Waits for a page's heading. */
+export async function shows(page: Page, heading: string): Promise<void> {
+  await page.getByRole('heading', { level: 1, name: heading }).waitFor()
+}
