@@ -112,7 +112,7 @@ async function readSecret(key: ClientSecretKey, source: ConfigSource, paths: Pat
     const lines = issues.map((issue) => formatIssue(paths.configPath, issue)).join('\n')
     throw new ConfigError('CONFIG_SECRET_UNRESOLVED', `Invalid config at ${paths.configPath}:\n${lines}`, { issues })
   }
-  const written = valueAt(source.value, key.split('.'))
+  const written = valueAt(source.expanded, key.split('.'))
   return resolveSecret(key, written, { config: source.value, env: source.env, home: paths.home })
 }
 

@@ -10,7 +10,7 @@ export const REDACTED = '__OPENCLAW_REDACTED__'
 const SECRET_KEY =
   /token|password|passwd|passphrase|passcode|secret|api.?key|private.?key|signing.?key|access.?key|encryption.?key|credential|authorization|cookie|bearer|webhook.?url|connection.?string/i
 // Names, places and limits of secrets rather than secrets.
-const NOT_SECRET = /(file|path|dir|env|header|mode|provider|count|limit|budget|ms|seconds|bytes)$/i
+const NOT_SECRET = /(file|path|dir|env|mode|provider|count|limit|budget|ms|seconds|bytes)$/i
 const SECRET_HOLDERS = new Set(['headers', 'edgeAuth', 'vars', 'env'])
 const REFERENCE = /^\$(\{[A-Z_][A-Z0-9_]*\}|[A-Z][A-Z0-9_]*)$/
 

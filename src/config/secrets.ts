@@ -1,6 +1,7 @@
 import { ConfigError } from './errors.ts'
 import { isObject, valueAt } from './key-path.ts'
 import { type Env, envValue } from './paths.ts'
+import { substitute } from './substitute.ts'
 import type { SecretRef } from './types.ts'
 
 const PROVIDER = /^[a-z][a-z0-9_-]{0,63}$/
@@ -21,9 +22,15 @@ export function isSecretRef(value: unknown): value is SecretRef {
 }
 
 /** Reads the secret that a key holds: its text, or what its reference names. Never falls back to another source (R6). */
-export async function resolveSecret(key: string, input: unknown, context: SecretContext): Promise<string | undefined> {
-  if (input === undefined) return undefined
-  const ref = typeof input === 'string' ? shorthand(input, context) : isSecretRef(input) ? input : undefined
+export async function resolveSecret(
+  key: string,
+  written: unknown,
+  context: SecretContext
+): Promise<string | undefined> {
+  if (written === undefined) return undefined
+  const ref = typeof written === 'string' ? shorthand(written, context) : isSecretRef(written) ? written : undefined
+  // After the shorthand: what a variable holds is a secret's text, whatever it looks like.
+  const input = ref === undefined ? substitute(written, context.env).value : undefined
   if (ref === undefined) {
     if (typeof input !== 'string') throw unresolved(key, undefined, 'neither text nor a SecretRef')
     // A blank secret is no secret: it must not become a password of no characters.

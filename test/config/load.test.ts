@@ -578,12 +578,14 @@ t.test('R6: a SecretRef resolves, or nothing starts', async (t) => {
     [{ source: 'env', provider: 'default', id: 'THE_TOKEN' }, 'env-secret'],
     ['$THE_TOKEN', 'env-secret'],
     ['${THE_TOKEN}', 'env-secret'],
+    ['${ODD}', '$THE_TOKEN'],
+    ['pre-${THE_TOKEN}', 'pre-env-secret'],
     [{ source: 'file', provider: 'files', id: '/a/b~1c' }, 'file-secret'],
     [{ source: 'file', provider: 'one', id: 'value' }, 'single-secret'],
     [{ source: 'exec', provider: 'ok', id: 'a/b#c' }, 'exec-yes'],
     [{ source: 'exec', provider: 'plain', id: 'x' }, 'plain-secret']
   ]
-  const env = { THE_TOKEN: 'env-secret', PASSED: 'yes', BLANK: '' }
+  const env = { THE_TOKEN: 'env-secret', PASSED: 'yes', BLANK: '', ODD: '$THE_TOKEN' }
   const file = (token: unknown) => ({ gateway: { mode: 'local', auth: { token } }, secrets: { providers } })
   for (const [token, value] of good) {
     const { gateway } = await load(file(token), { env })
