@@ -1,5 +1,6 @@
-import { chmodSync, mkdirSync, rmSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
+import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { ListenTarget } from './auth/bind-policy.ts'
@@ -40,8 +41,12 @@ export async function openMain(
  * state lock is held, so a socket file that is in the way belongs to a process that died.
  */
 export async function openLocal(app: FastifyInstance, path: string, opened: Server[]): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  chmodSync(dirname(path), 0o700)
+  const folder = dirname(path)
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  // In a shared temporary folder somebody else may have been there first.
+  const { uid } = lstatSync(folder)
+  if (!lstatSync(folder).isDirectory() || uid !== userInfo().uid) throw new Error(`${folder} belongs to somebody else`)
+  chmodSync(folder, 0o700)
   rmSync(path, { force: true })
   await handOver(app, 'local', { path }, opened)
   chmodSync(path, 0o600)
@@ -54,7 +59,7 @@ async function handOver(
   where: { host: string; port: number } | { path: string },
   opened: Server[]
 ): Promise<void> {
-  const server = createServer({ allowHalfOpen: true }, (socket: Socket) => {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
     acceptedBy(socket, listener)
     app.server.emit('connection', socket)
   })

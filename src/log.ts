@@ -19,9 +19,7 @@ export interface GatewayLog {
 export async function openLog(options: { stateDir: string; level: string; tty: boolean }): Promise<GatewayLog> {
   const file = join(options.stateDir, 'logs', 'gateway.log')
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  rotate(file)
-  const disk = pino.destination({ dest: file, sync: true, mode: 0o600 })
-  chmodSync(file, 0o600)
+  const disk = openDisk(file)
   const terminal = options.tty ? await pretty() : pino.destination({ fd: 1, sync: true })
   const log = pino(
     {
@@ -31,7 +29,7 @@ export async function openLog(options: { stateDir: string; level: string; tty: b
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label, _meta: { logLevelName: label.toUpperCase() } }) },
       redact: { paths: redacted, censor: '[redacted]' },
-      serializers: { err: pino.stdSerializers.err }
+      serializers: { err: withoutPacket }
     },
     pino.multistream([
       { stream: disk, level: 'trace' },
@@ -49,8 +47,27 @@ async function pretty() {
   return build({ colorize: true, messageKey: 'message', ignore: '_meta', translateTime: 'SYS:HH:MM:ss', sync: true })
 }
 
-// One old file is kept: two bounded files, whatever happens between restarts.
-function rotate(file: string): void {
-  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0
-  if (size > MAX_BYTES) renameSync(file, `${file}.1`)
+// One old file is kept: two bounded files, however long the gateway runs.
+function openDisk(file: string) {
+  let bytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  const disk = pino.destination({ dest: file, sync: true, mode: 0o600 })
+  chmodSync(file, 0o600)
+  return {
+    write(line: string): void {
+      disk.write(line)
+      bytes += Buffer.byteLength(line)
+      if (bytes <= MAX_BYTES) return
+      disk.flushSync()
+      renameSync(file, `${file}.1`)
+      disk.reopen(file)
+      bytes = 0
+    },
+    flushSync: () => disk.flushSync()
+  }
+}
+
+// A request that could not be parsed comes along with its error, credentials and all.
+function withoutPacket(error: Error): unknown {
+  const { rawPacket: _dropped, ...rest } = pino.stdSerializers.err(error)
+  return rest
 }

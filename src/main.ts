@@ -57,6 +57,8 @@ class Refused extends Error {
 
 async function serve(config: Config, options: RunOptions & { firstStart: boolean }): Promise<number> {
   const { stateDir } = config.paths
+  // A stop that comes during the start is done as soon as there is something to stop.
+  const stopped = stopSignal()
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   chmodSync(stateDir, 0o700)
   // Loaded here, so that a refusal above costs nothing.
@@ -90,7 +92,6 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     const db = openDatabase(join(stateDir, 'gateway.sqlite'))
     const app = await buildApp(config, { db, log, logFile })
     await app.ready()
-    const stopped = stopSignal()
     const targets = listenTargets(config.gateway, {
       loopbackWorks: config.gateway.bind !== 'auto' || (await canBind('127.0.0.1')),
       tailnetAddress: tailnetAddress()

@@ -51,7 +51,7 @@ async function fromProc(port: number): Promise<PortOwner | undefined> {
 
 async function commandOf(pid: string): Promise<string> {
   const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
-  return command.split('\0').filter(Boolean).join(' ').slice(0, 200)
+  return printable(command.split('\0').filter(Boolean).join(' '))
 }
 
 async function fromLsof(port: number): Promise<PortOwner | undefined> {
@@ -59,5 +59,10 @@ async function fromLsof(port: number): Promise<PortOwner | undefined> {
     timeout: 2_000
   })
   const pid = /^p(\d+)$/m.exec(stdout)?.[1]
-  return pid === undefined ? undefined : { pid: Number(pid), command: /^c(.+)$/m.exec(stdout)?.[1] ?? '' }
+  return pid === undefined ? undefined : { pid: Number(pid), command: printable(/^c(.+)$/m.exec(stdout)?.[1] ?? '') }
+}
+
+// Any process may call itself anything, and this goes to a terminal (S25).
+function printable(text: string): string {
+  return text.slice(0, 200).replaceAll(/\p{Cc}/gu, '?')
 }

@@ -1,9 +1,13 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import type { ListenOptions, Socket } from 'node:net'
+import { limiterKey } from './auth/addresses.ts'
 import { listenRefusal } from './auth/bind-policy.ts'
 import type { GatewayConfig } from './config/types.ts'
+import { isRecognised, listenerOf } from './plugins/ingress.ts'
 
-const HALF_OPEN = 1_000
+/** Sockets on which nobody has authenticated yet, in all and from one address. More than one backlog fits in both. */
+const STRANGERS = 2_048
+const STRANGERS_PER_ADDRESS = 1_024
 const MAX_SOCKETS = 16_384
 
 /** A listen that this configuration must not do; nothing was opened. */
@@ -13,8 +17,8 @@ export class ListenRefused extends Error {
 
 /**
  * The one HTTP server behind every listener. It cannot be told to listen beyond loopback without auth, whoever
- * calls `listen`; and sockets that have not sent a request are few: beyond the bound the oldest goes, so that a
- * flood of silent ones keeps nobody out (S18).
+ * calls `listen`; and sockets of strangers are few: beyond the bound the oldest goes, so that a flood of them keeps
+ * nobody out (S18).
  */
 export function createGatewayServer(handler: RequestListener, gateway: GatewayConfig): Server {
   const server = createServer(
@@ -28,7 +32,7 @@ export function createGatewayServer(handler: RequestListener, gateway: GatewayCo
     handler
   )
   server.maxConnections = MAX_SOCKETS
-  boundHalfOpen(server)
+  boundStrangers(server)
 
   const listen = server.listen.bind(server) as (...args: unknown[]) => Server
   server.listen = ((...args: unknown[]) => {
@@ -40,25 +44,51 @@ export function createGatewayServer(handler: RequestListener, gateway: GatewayCo
   return server
 }
 
-// The host of any of `listen`'s signatures; undefined for a Unix socket or an inherited handle.
+// The host of any of `listen`'s signatures; undefined for a Unix socket. An inherited handle may lead anywhere.
 function listenHost([first, second]: unknown[]): string | undefined {
   if (typeof first === 'object' && first !== null) {
     const { host, path, port } = first as ListenOptions
-    if (path !== undefined || port === undefined) return undefined
-    return host ?? '::'
+    // Node prefers a handle to a port, and a port to a path.
+    if ('fd' in first || '_handle' in first) return '::'
+    if (port !== undefined && port !== null) return host || '::'
+    return typeof path === 'string' ? undefined : '::'
   }
   if (typeof first === 'string' && Number.isNaN(Number(first))) return undefined
-  return typeof second === 'string' ? second : '::'
+  return typeof second === 'string' ? second || '::' : '::'
 }
 
-function boundHalfOpen(server: Server): void {
-  const silent = new Set<Socket>()
-  const spoke = (request: IncomingMessage) => silent.delete(request.socket)
+function boundStrangers(server: Server): void {
+  const all = new Set<Socket>()
+  const byAddress = new Map<string, Set<Socket>>()
+
   server.on('connection', (socket: Socket) => {
-    silent.add(socket)
-    socket.once('close', () => silent.delete(socket))
-    if (silent.size > HALF_OPEN) silent.values().next().value?.destroy()
+    // Whoever reaches the owner's socket is no stranger.
+    if (listenerOf(socket) === 'local') return
+    const address = limiterKey(socket.remoteAddress ?? '')
+    const own = byAddress.get(address) ?? new Set()
+    byAddress.set(address, own.add(socket))
+    all.add(socket)
+    const forget = () => {
+      all.delete(socket)
+      own.delete(socket)
+      if (own.size === 0 && byAddress.get(address) === own) byAddress.delete(address)
+    }
+    socket.once('close', forget)
+    // A WebSocket has a budget of its own until it has a caller.
+    forgets.set(socket, forget)
+    makeRoom(own, STRANGERS_PER_ADDRESS)
+    makeRoom(all, STRANGERS)
   })
-  server.on('request', spoke)
-  server.on('upgrade', spoke)
+  server.on('upgrade', ({ socket }: IncomingMessage) => forgets.get(socket)?.())
+}
+
+const forgets = new WeakMap<Socket, () => void>()
+
+// In order of arrival: the oldest goes first, unless its caller has become known meanwhile.
+function makeRoom(sockets: Set<Socket>, bound: number): void {
+  for (const socket of sockets) {
+    if (sockets.size <= bound) return
+    forgets.get(socket)?.()
+    if (!isRecognised(socket)) socket.destroy()
+  }
 }

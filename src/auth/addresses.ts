@@ -25,10 +25,10 @@ function list(...subnets: [string, number][]): BlockList {
 export function canonicalAddress(text: string): string | undefined {
   let address = text.trim()
   if (address.startsWith('[') && address.endsWith(']')) address = address.slice(1, -1)
-  const zone = address.indexOf('%')
-  if (zone !== -1) address = address.slice(0, zone)
   if (isIPv4(address)) return address
   if (!isIPv6(address)) return undefined
+  const zone = address.indexOf('%')
+  if (zone !== -1) address = address.slice(0, zone)
   const compressed = new URL(`http://[${address}]/`).hostname.slice(1, -1)
   const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(compressed)
   if (!mapped) return compressed
@@ -57,25 +57,32 @@ function within(block: BlockList, address: string): boolean {
   return canonical !== undefined && block.check(canonical, isIPv4(canonical) ? 'ipv4' : 'ipv6')
 }
 
-/** Compiles addresses and CIDRs (`gateway.trustedProxies`) into a matcher; the first unusable entry is returned instead. */
+/**
+ * Compiles addresses and CIDRs (`gateway.trustedProxies`) into a matcher; the first unusable entry is returned instead.
+ * A net of everyone is unusable: whoever is trusted names its own address, and so escapes every limit.
+ */
 export function compileCidrs(entries: readonly string[]): { has(address: string): boolean } | { invalid: string } {
   const block = new BlockList()
   for (const entry of entries) {
-    const [net = '', prefix] = entry.trim().split('/')
+    const [, net = '', prefix] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(entry.trim()) ?? []
     const address = canonicalAddress(net)
     if (address === undefined) return { invalid: entry }
-    const family = isIPv4(address) ? 'ipv4' : 'ipv6'
-    const bits = prefix === undefined ? (family === 'ipv4' ? 32 : 128) : Number(prefix)
-    if (!Number.isInteger(bits) || bits < 0 || bits > (family === 'ipv4' ? 32 : 128)) return { invalid: entry }
-    block.addSubnet(address, bits, family)
+    const whole = isIPv4(address) ? 32 : 128
+    const bits = prefix === undefined ? whole : Number(prefix)
+    if (bits < 1 || bits > whole) return { invalid: entry }
+    block.addSubnet(address, bits, whole === 32 ? 'ipv4' : 'ipv6')
   }
   return { has: (address) => within(block, address) }
 }
 
-/** The key a limiter counts an address under: IPv4 whole, IPv6 by /64 (S19). */
+/**
+ * The key a limiter counts an address under: IPv4 whole, IPv6 by /64, and loopback as one, because a process of this
+ * machine can call from any of its sixteen million addresses (S19).
+ */
 export function limiterKey(address: string): string {
   const canonical = canonicalAddress(address)
   if (canonical === undefined) return 'unknown'
+  if (isLoopback(canonical)) return 'loopback'
   if (isIP(canonical) === 4) return canonical
   const groups = expandIPv6(canonical)
   return `${groups.slice(0, 4).join(':')}::/64`

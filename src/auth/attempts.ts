@@ -13,6 +13,8 @@ interface Record {
 
 const MAX_KEYS = 20_000
 const DELAYS_MS = [300, 500, 1000, 2000, 4000, 5000]
+const MAX_WAITING = 64
+const QUIET_MS = 60_000
 
 /**
  * Counts failed guesses by kind and client key, over HTTP and WebSocket together (§8, S19). A key that reaches
@@ -35,21 +37,28 @@ export class Attempts {
     return left > 0 ? { locked: true, retryAfterMs: left } : { locked: false }
   }
 
-  /** Counts a wrong guess. Guesses made while locked do not extend the lock. */
+  /** Counts a guess as wrong. Guesses made while locked do not extend the lock. */
   fail(kind: GuessKind, key: string): void {
     const id = `${kind} ${key}`
     const now = this.#now()
     const record = this.#records.get(id) ?? { failures: [], lockedUntil: 0 }
     if (record.lockedUntil > now) return
-    record.failures = record.failures.filter((at) => at > now - this.#limit.windowMs)
+    const since = Math.max(record.lockedUntil, now - this.#limit.windowMs)
+    record.lockedUntil = 0
+    record.failures = record.failures.filter((at) => at > since)
     record.failures.push(now)
-    if (record.failures.length >= this.#limit.maxAttempts) {
-      record.lockedUntil = now + this.#limit.lockoutMs
-      record.failures = []
-    }
+    if (record.failures.length >= this.#limit.maxAttempts) record.lockedUntil = now + this.#limit.lockoutMs
     this.#records.delete(id)
     this.#records.set(id, record)
     if (this.#records.size > MAX_KEYS) this.#records.delete(this.#records.keys().next().value!)
+  }
+
+  /** Takes one counted guess back: it was wrong as what it was compared with first, and right as something else. */
+  forgive(kind: GuessKind, key: string): void {
+    const record = this.#records.get(`${kind} ${key}`)
+    if (record === undefined || record.failures.length === 0) return
+    record.failures.pop()
+    if (record.failures.length < this.#limit.maxAttempts) record.lockedUntil = 0
   }
 
   /** Forgets the failures of a key after a success. */
@@ -60,25 +69,29 @@ export class Attempts {
 
 /**
  * Slows wrong guesses from loopback instead of locking it: the owner must not be locked out of their own machine,
- * and a local process must not guess at full speed. Answers waiting at once are bounded.
+ * and a local process must not guess at full speed. While too many answers wait, nothing is compared at all: guesses
+ * made side by side would else be as fast as if there were no delay.
  */
 export class LoopbackDelay {
   #failures = 0
   #waiting = 0
   #lastFailure = 0
 
-  /** Resolves when the answer to a wrong guess may be sent; false when too many already wait and it must be refused now. */
-  async failed(): Promise<boolean> {
+  /** Reports whether so many answers wait that the next credential must be refused unread. */
+  get full(): boolean {
+    return this.#waiting >= MAX_WAITING
+  }
+
+  /** Resolves when the answer to a wrong guess may be sent. */
+  async failed(): Promise<void> {
     const now = Date.now()
-    if (now - this.#lastFailure > 60_000) this.#failures = 0
+    if (now - this.#lastFailure > QUIET_MS) this.#failures = 0
     this.#lastFailure = now
     const delay = DELAYS_MS[Math.min(this.#failures, DELAYS_MS.length - 1)]!
     this.#failures++
-    if (this.#waiting >= 64) return false
     this.#waiting++
     await new Promise((resolve) => setTimeout(resolve, delay).unref())
     this.#waiting--
-    return true
   }
 
   /** Starts over after a success. */

@@ -4,7 +4,7 @@ import { limiterKey } from './addresses.ts'
 import { Attempts, type GuessKind, LoopbackDelay } from './attempts.ts'
 import type { Ingress } from './ingress.ts'
 import type { Allowance } from './scopes.ts'
-import { digest, secretMatches } from './secrets.ts'
+import { digest, hasSecret, secretMatches } from './secrets.ts'
 import { type AuthMethod, accepts, type Surface } from './surfaces.ts'
 
 /** Credentials as a caller sent them. */
@@ -53,6 +53,8 @@ export interface AuthFailure {
   retryAfterMs?: number
 }
 
+const BUSY_MS = 1_000
+
 /** What `Authenticator` asks the store for; both by digest, so no secret leaves this file. */
 export interface IssuedCredentials {
   findToken(digest: Buffer): Promise<{ deviceId: string; role: Role; scopes: Scope[] } | undefined>
@@ -71,7 +73,8 @@ export class Authenticator {
   constructor(auth: GatewayConfig['auth'], issued: IssuedCredentials) {
     this.#mode = auth.mode
     const secret = auth.mode === 'token' ? auth.token : auth.mode === 'password' ? auth.password : undefined
-    this.#secret = secret === undefined ? undefined : digest(secret.value.trim())
+    // Blank text is no secret: a caller could send the same.
+    this.#secret = hasSecret(secret) ? digest(secret.value.trim()) : undefined
     this.#exemptLoopback = auth.rateLimit.exemptLoopback
     this.#attempts = new Attempts(auth.rateLimit)
     this.#issued = issued
@@ -85,23 +88,22 @@ export class Authenticator {
     // Without auth only this machine gets in, and nothing durable is issued for it (S6, S11, D16).
     if (this.#mode === 'none' && ingress.local && may('none')) return admit('none', 'all')
 
-    const guess = new Guesses(this.#attempts, request, this.#exemptLoopback)
+    const guess = this.#guesses(request)
     const shared = may(this.#mode) ? this.#sharedSecret(request.presented, guess) : 'absent'
     if (shared === 'match') {
       guess.succeed('shared-secret')
       this.#delay.succeeded()
       return admit(this.#mode, 'all')
     }
-    const device = may('device-token') ? await this.#deviceToken(request, guess) : undefined
-    // A wrong guess counts unless what was sent as the shared secret is this device's own good token.
-    if (shared === 'mismatch' && !device?.byToken) guess.fail('shared-secret')
+    const device = may('device-token') ? await this.#deviceToken(request, guess, shared === 'mismatch') : undefined
+    // What was sent as the shared secret is this device's own good token.
+    if (shared === 'mismatch' && device?.byToken) guess.forgive('shared-secret')
     if (device?.found !== undefined) return device.found
     const code = may('launch-code') ? await this.#launchCode(request, guess) : undefined
     if (code?.found !== undefined) return code.found
 
     const failure = this.#failure(request.presented, shared, device !== undefined, code !== undefined, guess)
-    if (guess.wrong && guess.exempt && !(await this.#delay.failed()))
-      return { ok: false, reason: 'rate_limited', retryAfterMs: 1000 }
+    if (guess.wrong && ingress.local) await this.#delay.failed()
     return failure
   }
 
@@ -111,13 +113,16 @@ export class Authenticator {
     const secret = first || second
     if (this.#secret === undefined || !secret) return 'absent'
     if (guess.locked('shared-secret')) return 'locked'
-    return secretMatches(secret.trim(), this.#secret) ? 'match' : 'mismatch'
+    if (secretMatches(secret.trim(), this.#secret)) return 'match'
+    guess.fail('shared-secret')
+    return 'mismatch'
   }
 
   // A device token comes in its own field, or (as older clients do) as the token; only its own device may use it.
   async #deviceToken(
     request: AuthRequest,
-    guess: Guesses
+    guess: Guesses,
+    countedAsShared: boolean
   ): Promise<{ found: Authenticated | undefined; byToken: boolean } | undefined> {
     const { presented, deviceId, surface } = request
     if (surface === 'websocket' && deviceId === undefined) return undefined
@@ -126,6 +131,8 @@ export class Authenticator {
       ['token', presented.token]
     ] as const) {
       if (!text || guess.locked('device-token')) continue
+      // Counted before the store is asked, so that guesses made side by side cannot outrun the count.
+      if (field === 'deviceToken' || !countedAsShared) guess.fail('device-token')
       const hash = digest(text.trim())
       const token = await this.#issued.findToken(hash)
       const own =
@@ -137,7 +144,6 @@ export class Authenticator {
         })
         return { found, byToken: field === 'token' }
       }
-      if (field === 'deviceToken') guess.fail('device-token')
     }
     return presented.deviceToken ? { found: undefined, byToken: false } : undefined
   }
@@ -146,11 +152,12 @@ export class Authenticator {
     const code = request.presented.launchCode
     if (!code || request.deviceId === undefined) return undefined
     if (guess.locked('bootstrap-token')) return { found: undefined }
+    guess.fail('bootstrap-token')
     const hash = digest(code.trim())
     const scopes = await this.#issued.findLaunchCode(hash)
-    if (scopes !== undefined) return { found: admit('launch-code', new Set(scopes), { launchCode: hash }) }
-    guess.fail('bootstrap-token')
-    return { found: undefined }
+    if (scopes === undefined) return { found: undefined }
+    guess.forgive('bootstrap-token')
+    return { found: admit('launch-code', new Set(scopes), { launchCode: hash }) }
   }
 
   #failure(presented: Presented, shared: string, device: boolean, code: boolean, guess: Guesses): AuthFailure {
@@ -165,44 +172,61 @@ export class Authenticator {
 
   /** Reports whether a client is locked out of shared-secret checks, for answers that carry no credential at all. */
   lockedForMs(ingress: Ingress, origin: string | undefined): number {
-    const guess = new Guesses(this.#attempts, { ingress, origin }, this.#exemptLoopback)
+    const guess = this.#guesses({ ingress, origin })
     return guess.locked('shared-secret') ? guess.lockedForMs : 0
+  }
+
+  #guesses(from: { ingress: Ingress; origin: string | undefined }): Guesses {
+    return new Guesses(this.#attempts, this.#delay, from, this.#exemptLoopback)
   }
 }
 
 // The guesses of one request: their key, and what the limiter said.
 class Guesses {
-  readonly exempt: boolean
+  /** Never locked, only slowed down: a process of this machine that is no page. */
+  readonly #exempt: boolean
   readonly #key: string
   readonly #attempts: Attempts
+  readonly #delay: LoopbackDelay | undefined
   lockedForMs = 0
   wrong = false
 
-  constructor(attempts: Attempts, from: { ingress: Ingress; origin: string | undefined }, exemptLoopback: boolean) {
+  constructor(
+    attempts: Attempts,
+    delay: LoopbackDelay,
+    { ingress, origin }: { ingress: Ingress; origin: string | undefined },
+    exemptLoopback: boolean
+  ) {
     this.#attempts = attempts
+    this.#delay = ingress.local ? delay : undefined
+    this.#exempt = exemptLoopback && ingress.local && origin === undefined
     // A page of this machine is counted by its Origin: one bad page must not lock the others, or the owner (§8, S2).
-    this.exempt = exemptLoopback && from.ingress.local && from.origin === undefined
-    this.#key =
-      from.ingress.local && from.origin !== undefined
-        ? `origin ${from.origin.slice(0, 256)}`
-        : limiterKey(from.ingress.client)
+    this.#key = ingress.local && origin !== undefined ? `origin ${origin.slice(0, 256)}` : limiterKey(ingress.client)
   }
 
   locked(kind: GuessKind): boolean {
-    if (this.exempt) return false
+    if (this.#delay?.full) return this.#lockFor(BUSY_MS)
+    if (this.#exempt) return false
     const standing = this.#attempts.standing(kind, this.#key)
-    if (!standing.locked) return false
-    this.lockedForMs = Math.max(this.lockedForMs, standing.retryAfterMs)
-    return true
+    return standing.locked && this.#lockFor(standing.retryAfterMs)
   }
 
   fail(kind: GuessKind): void {
     this.wrong = true
-    if (!this.exempt) this.#attempts.fail(kind, this.#key)
+    if (!this.#exempt) this.#attempts.fail(kind, this.#key)
+  }
+
+  forgive(kind: GuessKind): void {
+    if (!this.#exempt) this.#attempts.forgive(kind, this.#key)
   }
 
   succeed(kind: GuessKind): void {
-    if (!this.exempt) this.#attempts.succeed(kind, this.#key)
+    if (!this.#exempt) this.#attempts.succeed(kind, this.#key)
+  }
+
+  #lockFor(ms: number): true {
+    this.lockedForMs = Math.max(this.lockedForMs, ms)
+    return true
   }
 }
 

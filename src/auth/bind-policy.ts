@@ -1,7 +1,8 @@
 import { isIP } from 'node:net'
 import type { GatewayConfig } from '../config/types.ts'
 import type { Fix } from '../protocol/errors.ts'
-import { compileCidrs, isLoopback } from './addresses.ts'
+import { canonicalAddress, compileCidrs, isLoopback } from './addresses.ts'
+import { hasSecret } from './secrets.ts'
 
 /** Why the gateway must not start, in one sentence, and what to run. */
 export interface StartRefusal {
@@ -64,7 +65,7 @@ function authRefusal(gateway: GatewayConfig): StartRefusal | undefined {
   if ('invalid' in proxies) {
     return refuse(
       'TRUSTED_PROXY_INVALID',
-      `gateway.trustedProxies: "${proxies.invalid}" is neither an IP address nor a CIDR`,
+      `gateway.trustedProxies: "${proxies.invalid}" is neither an IP address nor a CIDR that names less than everyone`,
       set('gateway.trustedProxies', '["10.0.0.1"]')
     )
   }
@@ -77,7 +78,7 @@ function authRefusal(gateway: GatewayConfig): StartRefusal | undefined {
         set('gateway.auth.mode', 'token')
       )
     case 'token':
-      if (auth.token !== undefined) return undefined
+      if (hasSecret(auth.token)) return undefined
       return loopbackOnly(gateway)
         ? refuse(
             'TOKEN_MISSING',
@@ -86,7 +87,7 @@ function authRefusal(gateway: GatewayConfig): StartRefusal | undefined {
           )
         : refuse('BIND_WITHOUT_AUTH', withoutAuth(`bind gateway to ${gateway.bind}`), generate)
     case 'password':
-      if (auth.password !== undefined) return undefined
+      if (hasSecret(auth.password)) return undefined
       return refuse(
         'PASSWORD_MISSING',
         'Gateway auth is set to password, but no password is configured. Set gateway.auth.password (or OPENCLAW_GATEWAY_PASSWORD), or pass --password.',
@@ -159,10 +160,11 @@ export function listenTargets(
       return host.tailnetAddress === undefined ? local : [{ host: host.tailnetAddress, required: true }, ...local]
     case 'custom': {
       const custom = gateway.customBindHost ?? '127.0.0.1'
-      if (custom === '127.0.0.1' || custom === '::1') return local
-      // A wildcard already contains loopback.
-      if (custom === '0.0.0.0' || custom === '::') return [{ host: custom, required: true }]
-      return [{ host: custom, required: true }, ...local]
+      const canonical = canonicalAddress(custom) ?? custom
+      if (canonical === '127.0.0.1' || canonical === '::1') return local
+      // A wildcard already contains loopback. A link-local address keeps its zone: it cannot be bound without.
+      const target = { host: custom.includes('%') ? custom : canonical, required: true }
+      return canonical === '0.0.0.0' || canonical === '::' ? [target] : [target, ...local]
     }
   }
 }
@@ -172,8 +174,8 @@ export function listenRefusal(gateway: GatewayConfig, host: string): StartRefusa
   if (isLoopback(host) || host === 'localhost') return undefined
   const { auth } = gateway
   const secured =
-    (auth.mode === 'token' && auth.token !== undefined) ||
-    (auth.mode === 'password' && auth.password !== undefined) ||
+    (auth.mode === 'token' && hasSecret(auth.token)) ||
+    (auth.mode === 'password' && hasSecret(auth.password)) ||
     (auth.mode === 'trusted-proxy' && trustedProxyRefusal(gateway) === undefined)
   if (secured) return undefined
   return refuse('BIND_WITHOUT_AUTH', withoutAuth(`listen on ${host}`), set('gateway.auth.mode', 'token'))

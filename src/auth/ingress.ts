@@ -29,7 +29,8 @@ export interface IngressPolicy {
 }
 
 // Headers that only a front end writes. Any of them removes locality (S3).
-const hopHeader = /^(?:forwarded|x-forwarded(?:-.*)?|x-real-ip|via|tailscale-.*|cf-.*)$/
+const hopHeader =
+  /^(?:forwarded|x-forwarded(?:-.*)?|x-original-forwarded-for|x-real-ip|via|tailscale-.*|cf-.*|(?:true|x|x-cluster)-client-ip|x-envoy-.*)$/
 // Of those, the ones that claim something about the client: they need a sender we trust.
 const claimHeader = /^(?:forwarded|x-forwarded(?:-.*)?|x-real-ip|tailscale-.*)$/
 
@@ -41,7 +42,6 @@ interface Raw {
 
 /** Decides where a request comes from. The order of the checks is the security argument. */
 export function ingress(raw: Raw, policy: IngressPolicy): Ingress | IngressRefusal {
-  if (raw.listener === 'local') return { listener: 'local', peer: '', client: 'local', forwarded: false, local: true }
   const peer = canonicalAddress(raw.peer ?? '') ?? ''
   let hop = false
   let claim = false
@@ -53,9 +53,15 @@ export function ingress(raw: Raw, policy: IngressPolicy): Ingress | IngressRefus
     if (plain !== name) return { refused: 'proxy_attribution_required' }
     if (claimHeader.test(plain)) claim = true
   }
+  if (raw.listener === 'local') {
+    // Whoever put a front end before the owner's socket would hand the whole gateway to its visitors.
+    if (hop) return { refused: 'proxy_attribution_required' }
+    return { listener: 'local', peer: '', client: 'local', forwarded: false, local: true }
+  }
   if (!claim) {
     const authority = parseAuthority(raw.headers.host ?? '')
-    const local = !hop && isLoopback(peer) && authority !== undefined && isLoopbackHost(authority.host)
+    const host = authority !== undefined && isLoopbackHost(authority.host)
+    const local = raw.listener === 'main' && !hop && isLoopback(peer) && host
     return { listener: raw.listener, peer, client: peer, forwarded: hop, local }
   }
   if (!policy.trustedProxies.has(peer)) return { refused: 'proxy_attribution_required' }

@@ -21,10 +21,15 @@ interface OriginInput {
 export function compileOrigins(entries: readonly (string | undefined)[]): Set<string> {
   const out = new Set<string>()
   for (const entry of entries) {
-    if (entry !== undefined && URL.canParse(entry)) out.add(new URL(entry).origin.toLowerCase())
+    if (entry === undefined || !URL.canParse(entry)) continue
+    const { protocol, host } = new URL(entry)
+    if (pages.has(protocol)) out.add(`${protocol}//${host}`.toLowerCase())
   }
   return out
 }
+
+// Schemes whose pages have an origin of their own. An extension's is its id, so it must be allowed by name.
+const pages: ReadonlySet<string> = new Set(['http:', 'https:', 'chrome-extension:', 'moz-extension:'])
 
 /** Decides whether a page of this Origin may talk to us. Runs before any credential is looked at, in every mode (S2, S7). */
 export function checkOrigin(input: OriginInput): OriginVerdict {
@@ -35,6 +40,7 @@ export function checkOrigin(input: OriginInput): OriginVerdict {
   const page = parseOrigin(origin)
   if (page === undefined) return { ok: false, reason: 'origin missing or invalid' }
   if (input.allowed.has(page.origin)) return { ok: true, origin: page.origin }
+  if (!page.origin.startsWith('http')) return { ok: false, reason: 'origin not allowed' }
   // A page of this machine, and we are talking to this machine directly. The tunnel or proxy case is remote: no.
   if (input.ingress.local && isLoopbackHost(page.host)) return { ok: true, origin: page.origin }
   const host = parseAuthority(input.host ?? '')
@@ -47,7 +53,7 @@ export function checkOrigin(input: OriginInput): OriginVerdict {
 function parseOrigin(text: string): { origin: string; host: string; port: string } | undefined {
   if (!URL.canParse(text)) return undefined
   const url = new URL(text)
-  if (url.origin === 'null' && url.protocol !== 'chrome-extension:') return undefined
+  if (!pages.has(url.protocol) || url.host === '') return undefined
   // An Origin has no path: `https://a/b` is something else pretending.
   const origin = `${url.protocol}//${url.host}`
   if (text.toLowerCase() !== origin.toLowerCase()) {

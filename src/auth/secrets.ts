@@ -14,3 +14,8 @@ export function secretMatches(presented: string, expectedDigest: Buffer): boolea
 export function freshSecret(): string {
   return randomBytes(32).toString('base64url')
 }
+
+/** Reports whether a configured secret is there and not blank. */
+export function hasSecret<T extends { value: string }>(secret: T | undefined): secret is T {
+  return secret !== undefined && secret.value.trim() !== ''
+}

@@ -2,11 +2,12 @@ import auth from '@fastify/auth'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type Authenticated, Authenticator } from '../auth/authenticate.ts'
-import { checkOrigin, compileOrigins } from '../auth/origin.ts'
+import { checkOrigin, compileOrigins, type OriginVerdict } from '../auth/origin.ts'
 import { covers } from '../auth/scopes.ts'
 import { isOpen } from '../auth/surfaces.ts'
 import { isScope, type Scope, satisfies } from '../protocol/scopes.ts'
 import { MissingScope, refusal } from './errors.ts'
+import { recognise } from './ingress.ts'
 
 /** Authenticates every route of an authenticated surface, with the same function that the WebSocket uses. */
 async function authentication(app: FastifyInstance): Promise<void> {
@@ -26,15 +27,13 @@ async function authentication(app: FastifyInstance): Promise<void> {
 
   // A page we do not know is refused before any credential is looked at (S2, S23).
   async function checkPage(request: FastifyRequest): Promise<void> {
-    const { origin, host } = request.headers
-    const verdict = checkOrigin({
-      origin,
-      host,
-      ingress: request.ingress,
-      required: false,
-      allowed: app.allowedOrigins
-    })
-    if (!verdict.ok || request.headers['sec-fetch-site'] === 'cross-site') throw refusal('origin_not_allowed')
+    if (!pageOf(request).ok) throw refusal('origin_not_allowed')
+  }
+
+  function pageOf({ headers, ingress }: FastifyRequest): OriginVerdict {
+    if (headers['sec-fetch-site'] === 'cross-site') return { ok: false, reason: 'origin not allowed' }
+    const { origin, host } = headers
+    return checkOrigin({ origin, host, ingress, required: false, allowed: app.allowedOrigins })
   }
 
   async function authenticate(request: FastifyRequest): Promise<void> {
@@ -42,6 +41,7 @@ async function authentication(app: FastifyInstance): Promise<void> {
     const result = await app.authenticate(request)
     if (result?.ok) {
       request.auth = result
+      recognise(request.raw.socket)
       return
     }
     if (result?.reason === 'rate_limited') throw refusal('rate_limited', { retryAfterMs: result.retryAfterMs ?? 0 })
@@ -53,7 +53,9 @@ async function authentication(app: FastifyInstance): Promise<void> {
   app.decorate('authenticate', async (request: FastifyRequest) => {
     const { surface } = request.routeOptions.config
     const token = bearer(request)
-    const origin = request.headers.origin
+    const page = pageOf(request)
+    if (!page.ok) return { ok: false, reason: 'unauthorized' } as const
+    const { origin } = page
     const lockedForMs = app.authenticator.lockedForMs(request.ingress, origin)
     if (lockedForMs > 0) return { ok: false, reason: 'rate_limited', retryAfterMs: lockedForMs } as const
     return app.authenticator.authenticate({
@@ -69,7 +71,7 @@ async function authentication(app: FastifyInstance): Promise<void> {
 }
 
 function bearer(request: FastifyRequest): string | undefined {
-  return /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
+  return /^bearer +(.*\S) *$/i.exec(request.headers.authorization ?? '')?.[1]
 }
 
 function requireScope(request: FastifyRequest, scope: Scope): void {
@@ -77,7 +79,7 @@ function requireScope(request: FastifyRequest, scope: Scope): void {
   if (!covers(allowance, scope) && !(allowance !== 'all' && satisfies(allowance, scope))) throw new MissingScope(scope)
   // Where no secret names the caller, the caller may narrow itself: `x-openclaw-scopes` is a cap, never a grant.
   const cap = request.headers['x-openclaw-scopes']
-  if (method !== 'none' || typeof cap !== 'string') return
+  if ((method !== 'none' && method !== 'trusted-proxy') || typeof cap !== 'string') return
   const scopes = new Set(
     cap
       .split(',')

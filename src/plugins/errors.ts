@@ -57,7 +57,7 @@ async function errors(app: FastifyInstance): Promise<void> {
 
   app.setErrorHandler((error: HttpRefusal | MissingScope | FastifyError, request, reply) => {
     if (error instanceof MissingScope) return forbidden(error, reply)
-    if ('type' in error) return refuse(error, reply)
+    if (isRefusal(error)) return refuse(error, reply)
     const status = error.statusCode ?? 500
     if (status >= 500) {
       request.log.error({ err: error, route: request.routeOptions.url }, 'request failed')
@@ -72,7 +72,16 @@ async function errors(app: FastifyInstance): Promise<void> {
     return reply.code(status).send({ error: { message: error.message, type: 'invalid_request_error' } })
   })
 
-  app.setNotFoundHandler((request, reply) => {
+  // A request that no route knows is answered before its body is read: strangers' bodies are nobody's to wait for.
+  app.addHook('preParsing', (request, reply, _payload, done) => {
+    if (request.is404) void unknown(request, reply)
+    else done()
+  })
+
+  app.setNotFoundHandler(unknown)
+
+  function unknown(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    hangUp(reply)
     const allow = methods.get(request.url.split('?', 1)[0]!)
     if (allow !== undefined && !allow.has(request.method)) {
       return reply
@@ -82,12 +91,25 @@ async function errors(app: FastifyInstance): Promise<void> {
         .send('Method Not Allowed')
     }
     return app.page?.(request, reply) ?? notFound(reply)
-  })
+  }
+}
+
+// Our own refusals only: a foreign error may have a `type` too, and words that must stay inside.
+function isRefusal(error: HttpRefusal | FastifyError): error is HttpRefusal {
+  return 'type' in error && typeof error.type === 'string' && Object.hasOwn(refusals, error.type)
+}
+
+// What is left of a body that nobody will read must not keep the socket.
+function hangUp(reply: FastifyReply): void {
+  const { headers } = reply.request
+  const empty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0
+  if (!empty) reply.header('connection', 'close')
 }
 
 function refuse(error: HttpRefusal, reply: FastifyReply): FastifyReply {
   const { statusCode = 500, type, message, fix, retryAfterMs, authenticate } = error
   reply.code(statusCode)
+  hangUp(reply)
   if (authenticate !== undefined) reply.header('www-authenticate', authenticate)
   if (retryAfterMs !== undefined) reply.header('retry-after', Math.max(1, Math.ceil(retryAfterMs / 1000)))
   // An upgrade that was refused leaves no HTTP connection to go on with.
@@ -97,6 +119,7 @@ function refuse(error: HttpRefusal, reply: FastifyReply): FastifyReply {
 
 function forbidden({ message, scope }: MissingScope, reply: FastifyReply): FastifyReply {
   const details = { code: 'MISSING_SCOPE', missingScope: scope, requiredScopes: [scope] }
+  hangUp(reply)
   return reply.code(403).send({ ok: false, error: { type: 'forbidden', message, details } })
 }
 

@@ -15,12 +15,32 @@ export function acceptedBy(socket: Socket, listener: Listener): void {
   listeners.set(socket, listener)
 }
 
+/** The listener a socket came through. */
+export function listenerOf(socket: Socket): Listener {
+  return listeners.get(socket) ?? 'main'
+}
+
+// Sockets on which a request has authenticated; the rest make room when there are too many (S18).
+const recognised = new WeakSet<Socket>()
+
+/** Marks a socket as one whose caller is known. */
+export function recognise(socket: Socket): void {
+  recognised.add(socket)
+}
+
+/** Reports whether a request of this socket has authenticated. */
+export function isRecognised(socket: Socket): boolean {
+  return recognised.has(socket)
+}
+
 /** Decides where each request comes from, before anything else looks at it, and refuses what cannot be attributed. */
 async function ingressPlugin(app: FastifyInstance): Promise<void> {
   const { gateway } = app.config
   const proxies = compileCidrs(gateway.trustedProxies)
   if ('invalid' in proxies)
-    throw new Error(`gateway.trustedProxies: "${proxies.invalid}" is neither an IP address nor a CIDR`)
+    throw new Error(
+      `gateway.trustedProxies: "${proxies.invalid}" is neither an IP address nor a CIDR that names less than everyone`
+    )
   const policy = { trustedProxies: proxies, allowRealIpFallback: gateway.allowRealIpFallback }
   const hosts = hostPolicy({
     hostname: hostname(),
@@ -31,7 +51,7 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
   app.decorateRequest('ingress')
   app.addHook('onRequest', (request, _reply, done) => {
     const { socket, headers } = request.raw
-    const found = ingress({ listener: listeners.get(socket) ?? 'main', peer: socket.remoteAddress, headers }, policy)
+    const found = ingress({ listener: listenerOf(socket), peer: socket.remoteAddress, headers }, policy)
     if ('refused' in found) {
       done(
         refusal(found.refused, {

@@ -11,6 +11,10 @@ async function surfaces(app: FastifyInstance): Promise<void> {
         `route ${method} ${url} must name its surface: config: { surface: ${SURFACES.map((each) => `'${each}'`).join(' | ')} }`
       )
     }
+    // Authentication on it is the handshake's, so a route of anybody else would have none.
+    if (config.surface === 'websocket' && url !== '/*') {
+      throw new Error(`route ${method} ${url}: the surface 'websocket' belongs to the gateway's own socket`)
+    }
     if (config.surface === 'http-api' && config.scope === undefined) {
       throw new Error(`route ${method} ${url} is an HTTP API and must name its scope: config: { scope: 'operator.…' }`)
     }

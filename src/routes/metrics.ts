@@ -5,7 +5,10 @@ export default async function metrics(app: FastifyInstance): Promise<void> {
   let registry: Promise<{ contentType: string; metrics(): Promise<string> }> | undefined
 
   app.get('/metrics', { config: { surface: 'http-api', scope: 'operator.read' } }, async (_request, reply) => {
-    registry ??= build()
+    registry ??= build().catch((error) => {
+      registry = undefined
+      throw error
+    })
     const { contentType, metrics } = await registry
     return reply.type(contentType).send(await metrics())
   })

@@ -35,6 +35,7 @@ export default async function probes(app: FastifyInstance): Promise<void> {
 
   async function showsDetails(request: FastifyRequest): Promise<boolean> {
     if (request.ingress.local) return true
-    return request.headers.authorization !== undefined && (await app.authenticate(request)).ok
+    if (request.headers.authorization === undefined) return false
+    return (await app.authenticate(request)).ok
   }
 }

@@ -6,8 +6,15 @@ export function openDatabase(file: string): DatabaseSync {
   // Before SQLite creates it with the process's umask; the -wal and -shm files inherit the mode.
   if (file !== ':memory:') ensurePrivateFile(file)
   const db = new DatabaseSync(file)
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 2000')
-  migrate(db)
+  try {
+    db.exec(
+      'PRAGMA busy_timeout = 2000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON'
+    )
+    migrate(db)
+  } catch (error) {
+    db.close()
+    throw error
+  }
   return db
 }
 
@@ -45,7 +52,7 @@ function migrate(db: DatabaseSync): void {
   const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
   if (version > migrations.length) {
     throw new NewerSchemaError(
-      `the state was written by a newer version (schema ${version}, this build knows ${migrations.length})`
+      `the state was written by a newer version (schema ${version}, this build knows ${migrations.length}); update openclaw-gateway, or start with another state folder (--profile NAME).`
     )
   }
   for (let next = version; next < migrations.length; next++) {
