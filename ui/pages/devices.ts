@@ -76,6 +76,9 @@ export class DevicesPage extends View {
         gap: 0.4rem;
         justify-content: flex-end;
       }
+      .on {
+        color: var(--good);
+      }
       .empty {
         padding: 1.5rem 1.25rem;
         color: var(--ink-soft);
@@ -237,9 +240,7 @@ export class DevicesPage extends View {
       text: `${selfWarning(this.control, device)}Its token stops working at once and its connections close. It stays in the list.`,
       confirm: 'Revoke',
       danger: true,
-      run: async () => {
-        for (const role of roles) await this.control.devices.revoke(device.deviceId, role)
-      }
+      run: () => this.control.devices.revoke(device.deviceId, roles)
     })
   }
 

@@ -173,6 +173,8 @@ export class OverviewPage extends View {
   override render() {
     const { session, monitor } = this.control
     const { health, startedAt } = monitor
+    // A gateway that nobody hears from may be down: its clock stands.
+    const now = session.phase.name === 'open' ? Date.now() : (monitor.samples.at(-1)?.at ?? Date.now())
     const memory = health.memory?.rssBytes === undefined ? undefined : megabytes(health.memory.rssBytes)
     const heap = health.memory?.heapUsedBytes
     const here = monitor.presence.filter(isClient)
@@ -186,14 +188,14 @@ export class OverviewPage extends View {
       <div class="grid">
         ${tile(
           'Uptime',
-          startedAt === undefined ? '–' : duration(Date.now() - startedAt),
+          startedAt === undefined ? '–' : duration(now - startedAt),
           startedAt === undefined ? '' : `since ${moment(startedAt)}`
         )}
         ${tile('Version', session.hello?.server.version ?? '–', `protocol ${session.hello?.protocol ?? '–'}`)}
         ${tile(
           'Memory',
           memory ? html`${memory.value} <small>${memory.unit}</small>` : '–',
-          heap === undefined ? '' : `${megabytes(heap).value} ${megabytes(heap).unit} in use by code`
+          heap === undefined ? '' : `${megabytes(heap).value} ${megabytes(heap).unit} heap`
         )}
         ${tile('Connected', here.length, `${count(here.length - nodes, 'operator')}, ${count(nodes, 'node')}`)}
         ${this.#delay()}

@@ -39,6 +39,7 @@ export function icon(name: IconName, size = 20): TemplateResult {
 /** The icon that fits a kind of client. */
 export function clientIcon(clientId: string | undefined, platform = ''): IconName {
   if (/ios|android|watch/i.test(clientId ?? '') || /iphone|ipad|android/i.test(platform)) return 'phone'
+  if (/macos|openclaw-linux/.test(clientId ?? '')) return 'devices'
   if (/control-ui|webchat|browser/.test(clientId ?? '')) return 'browser'
   if (/^(cli|openclaw-tui|gateway-client|test)/.test(clientId ?? '')) return 'terminal'
   return 'server'

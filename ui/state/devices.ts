@@ -93,12 +93,20 @@ export class Devices extends Store {
     return this.#act('device.pair.rename', { deviceId, label })
   }
 
-  revoke(deviceId: string, role: string): Promise<void> {
-    return this.#act('device.token.revoke', { deviceId, role })
+  async revoke(deviceId: string, roles: string[]): Promise<void> {
+    for (const role of roles) await this.#session.request('device.token.revoke', { deviceId, role })
+    await this.#ended(deviceId)
   }
 
-  remove(deviceId: string): Promise<void> {
-    return this.#act('device.pair.remove', { deviceId })
+  async remove(deviceId: string): Promise<void> {
+    await this.#session.request('device.pair.remove', { deviceId })
+    await this.#ended(deviceId)
+  }
+
+  // Whoever cuts off this very browser means it: a secret still at hand must not let it back in.
+  async #ended(deviceId: string): Promise<void> {
+    if (deviceId === this.#session.deviceId) this.#session.signOut()
+    else await this.refresh()
   }
 
   async #act(method: string, params: Record<string, string>): Promise<void> {
