@@ -1,0 +1,648 @@
+import fc from 'fast-check'
+import t from 'tap'
+import {
+  canonicalAddress,
+  compileCidrs,
+  isLoopback,
+  isPrivate,
+  limiterKey,
+  parseAuthority
+} from '../../src/auth/addresses.ts'
+import { Attempts } from '../../src/auth/attempts.ts'
+import { Authenticator, type AuthRequest } from '../../src/auth/authenticate.ts'
+import { listenRefusal, listenTargets, startRefusal } from '../../src/auth/bind-policy.ts'
+import { hostAllowed, hostPolicy } from '../../src/auth/host.ts'
+import { type Ingress, type IngressPolicy, ingress, type Listener } from '../../src/auth/ingress.ts'
+import { checkOrigin, compileOrigins } from '../../src/auth/origin.ts'
+import { type Allowance, grant } from '../../src/auth/scopes.ts'
+import { type AuthMethod, accepts, isOpen, SURFACES } from '../../src/auth/surfaces.ts'
+import { DEFAULT_RATE_LIMIT } from '../../src/config/defaults.ts'
+import type { AuthMode, BindMode, GatewayConfig, SharedSecret } from '../../src/config/types.ts'
+import { SCOPES, type Scope } from '../../src/protocol/scopes.ts'
+
+const listeners: Listener[] = ['main', 'local', 'tailscale', 'proxy']
+const nobody: IngressPolicy = { trustedProxies: { has: () => false }, allowRealIpFallback: false }
+const trusting = (...entries: string[]) => {
+  const proxies = compileCidrs(entries)
+  if ('invalid' in proxies) throw new Error(proxies.invalid)
+  return { trustedProxies: proxies, allowRealIpFallback: false }
+}
+const hopHeaders = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-forwarded-anything',
+  'x-forwarded',
+  'x-real-ip',
+  'via',
+  'tailscale-user-login',
+  'tailscale-funnel-request',
+  'cf-connecting-ip',
+  'cf-ray',
+  'x-client-ip',
+  'true-client-ip'
+]
+const peers = ['127.0.0.1', '::1', '::ffff:127.0.0.1', '127.9.8.7', '10.0.0.7', '203.0.113.9', 'fe80::1%eth0', '', 'x']
+
+t.test('addresses', async (t) => {
+  for (const [text, want] of [
+    ['127.0.0.1', '127.0.0.1'],
+    [' 10.0.0.1 ', '10.0.0.1'],
+    ['::ffff:127.0.0.1', '127.0.0.1'],
+    ['::FFFF:7F00:1', '127.0.0.1'],
+    ['0:0:0:0:0:ffff:10.1.2.3', '10.1.2.3'],
+    ['[::1]', '::1'],
+    ['0000:0:0:0:0:0:0:1', '::1'],
+    ['FE80::1%eth0', 'fe80::1'],
+    ['2001:DB8:0:0:0:0:0:1', '2001:db8::1'],
+    ['0177.0.0.1', undefined],
+    ['0x7f.1', undefined],
+    ['127.1', undefined],
+    ['2130706433', undefined],
+    ['127.0.0.1%lo', undefined],
+    ['127.0.0.1.', undefined],
+    ['127.0.0.1:80', undefined],
+    ['127.evil.com', undefined],
+    ['', undefined]
+  ] as const) {
+    t.equal(canonicalAddress(text), want, `S17: ${JSON.stringify(text)} is ${want ?? 'no address'}`)
+  }
+  t.test('S19: the limiter key is the same for every spelling of an address', async (t) => {
+    fc.assert(
+      fc.property(fc.ipV4(), (address) => {
+        const [a = 0, b = 0, c = 0, d = 0] = address.split('.').map(Number)
+        const hex = `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`
+        const spellings = [address, `::ffff:${address}`, `::FFFF:${hex}`, `[::ffff:${hex}]`, `0:0:0:0:0:ffff:${hex}`]
+        return new Set(spellings.map(limiterKey)).size === 1
+      })
+    )
+    fc.assert(
+      fc.property(fc.array(fc.nat(0xffff), { minLength: 8, maxLength: 8 }), fc.nat(0xffff), (groups, other) => {
+        const hex = (words: number[]) => words.map((each) => each.toString(16)).join(':')
+        const padded = groups.map((each) => each.toString(16).padStart(4, '0').toUpperCase()).join(':')
+        const neighbour = hex([...groups.slice(0, 4), 1, 2, 3, other])
+        const keys = new Set([hex(groups), padded, `${hex(groups)}%eth0`, neighbour].map(limiterKey))
+        return keys.size === 1 || groups.slice(0, 5).every((each) => each === 0)
+      })
+    )
+    t.not(limiterKey('2001:db8:0:1::1'), limiterKey('2001:db8:0:2::1'), 'another /64 is another client')
+    t.equal(limiterKey('127.0.0.1'), limiterKey('127.77.0.3'), 'the machine is one client from any loopback address')
+    t.equal(limiterKey('::1'), limiterKey('127.0.0.1'))
+  })
+  t.test('trusted proxies are addresses and CIDRs, exactly', async (t) => {
+    const proxies = trusting('10.0.0.0/8', '::ffff:192.168.1.1', 'fd00::/8').trustedProxies
+    for (const [address, want] of [
+      ['10.200.1.1', true],
+      ['::ffff:10.0.0.1', true],
+      ['11.0.0.1', false],
+      ['192.168.1.1', true],
+      ['192.168.1.2', false],
+      ['fd12::1', true],
+      ['fe80::1', false],
+      ['', false]
+    ] as const)
+      t.equal(proxies.has(address), want, address)
+    for (const entry of [
+      '10.0.0.1/',
+      '10.0.0.0/8/9',
+      '10.0.0.0/33',
+      '10.0.0.0/0x8',
+      '10.0.0.0/ 8',
+      '10.0.0.0/1e1',
+      'proxy',
+      '',
+      '/8',
+      '0.0.0.0/0',
+      '::/0',
+      '10.0.0.0/-1'
+    ])
+      t.same(compileCidrs([entry]), { invalid: entry }, `refuses ${JSON.stringify(entry)}`)
+  })
+})
+
+t.test('ingress', async (t) => {
+  const from = (peer: string, headers: Record<string, string>, policy = nobody, listener: Listener = 'main') =>
+    ingress({ listener, peer, headers: { host: '127.0.0.1:18789', ...headers } }, policy)
+
+  t.test('S3: only a direct request from loopback to a local name on the main listener is local', async () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...listeners),
+        fc.constantFrom(...peers),
+        fc.subarray(hopHeaders),
+        fc.constantFrom('127.0.0.1', 'localhost', '[::1]:5', 'gw.example', '10.0.0.1', '127.0.0.1.evil.com', '', 'a b'),
+        fc.constantFrom(nobody, trusting('127.0.0.0/8', '10.0.0.0/8', '::1')),
+        (listener, peer, present, host, policy) => {
+          const headers: Record<string, string> = { host }
+          for (const name of present) headers[name] = '127.0.0.1'
+          const found = ingress({ listener, peer, headers }, policy)
+          const local = 'refused' in found ? false : found.local
+          const direct = listener === 'main' && isLoopback(peer) && ['127.0.0.1', 'localhost', '[::1]:5'].includes(host)
+          return local === (present.length === 0 && (listener === 'local' || direct))
+        }
+      ),
+      { numRuns: 2000 }
+    )
+  })
+  t.test('refuses what claims a client and comes from nobody trusted', async (t) => {
+    for (const name of hopHeaders.filter((each) => !/^(via|cf-|x-client|true-)/.test(each)))
+      t.has(from('127.0.0.1', { [name]: '203.0.113.1' }), { refused: 'proxy_attribution_required' }, name)
+    for (const name of ['via', 'cf-ray'])
+      t.has(from('127.0.0.1', { [name]: 'x' }), { local: false, client: '127.0.0.1' }, name)
+  })
+  t.test('S3: refuses underscore spellings of forwarding headers, from anyone', async (t) => {
+    for (const name of hopHeaders.filter((each) => each.includes('-')))
+      t.has(
+        from('127.0.0.1', { [name.replaceAll('-', '_')]: '10.9.9.9' }, trusting('127.0.0.1')),
+        { refused: 'proxy_attribution_required' },
+        name
+      )
+  })
+  t.test('S4: refuses a forwarding header on the owner socket', async (t) => {
+    for (const name of hopHeaders)
+      t.has(from('', { [name]: '203.0.113.1' }, trusting('127.0.0.1'), 'local'), {
+        refused: 'proxy_attribution_required'
+      })
+    t.has(from('', {}, nobody, 'local'), { listener: 'local', local: true })
+  })
+  t.test('S5: the client is found from the right through trusted hops', async (t) => {
+    const policy = trusting('127.0.0.1', '10.0.0.0/8')
+    for (const [header, client] of [
+      ['203.0.113.7', '203.0.113.7'],
+      ['198.51.100.1, 203.0.113.7', '203.0.113.7'],
+      ['127.0.0.1, 203.0.113.7', '203.0.113.7'],
+      ['garbage, 203.0.113.7', '203.0.113.7'],
+      ['203.0.113.7, 10.0.0.2', '203.0.113.7'],
+      ['198.51.100.1, 203.0.113.7, 10.0.0.2,10.0.0.3', '203.0.113.7'],
+      ['10.0.0.5, 10.0.0.2', '10.0.0.5'],
+      ['192.168.1.4', '192.168.1.4'],
+      ['::ffff:203.0.113.7', '203.0.113.7'],
+      ['203.0.113.7, 127.0.0.1', undefined],
+      ['127.0.0.1', undefined],
+      ['::1', undefined],
+      ['::ffff:127.0.0.1', undefined],
+      ['203.0.113.7, garbage', undefined],
+      ['203.0.113.7,', undefined],
+      ['203.0.113.7:4711', undefined],
+      ['unknown', undefined],
+      ['', undefined]
+    ] as const) {
+      const found = from('127.0.0.1', { 'x-forwarded-for': header }, policy)
+      const want =
+        client === undefined ? { refused: 'proxy_attribution_required' } : { client, local: false, forwarded: true }
+      t.has(found, want, JSON.stringify(header))
+    }
+    fc.assert(
+      fc.property(fc.array(fc.oneof(fc.ipV4(), fc.constantFrom('127.0.0.1', '::1', '10.0.0.1', 'x', ''))), (forged) => {
+        const found = from('10.0.0.1', { 'x-forwarded-for': [...forged, '203.0.113.7'].join(', ') }, policy)
+        return !('refused' in found) && found.client === '203.0.113.7' && !found.local
+      })
+    )
+  })
+  t.test('X-Real-IP counts only where it is allowed to, from a trusted sender, without X-Forwarded-For', async (t) => {
+    const fallback = { ...trusting('10.0.0.1'), allowRealIpFallback: true }
+    const real = { 'x-real-ip': '203.0.113.7' }
+    t.has(from('10.0.0.1', real, fallback), { client: '203.0.113.7', local: false })
+    t.has(from('10.0.0.1', real, trusting('10.0.0.1')), { refused: 'proxy_attribution_required' })
+    t.has(from('10.0.0.2', real, fallback), { refused: 'proxy_attribution_required' })
+    t.has(from('10.0.0.1', { 'x-real-ip': '127.0.0.1' }, fallback), { refused: 'proxy_attribution_required' })
+    t.has(from('10.0.0.1', { ...real, 'x-forwarded-for': '198.51.100.2' }, fallback), { client: '198.51.100.2' })
+  })
+})
+
+t.test('D7: a Host header must name this gateway', async (t) => {
+  const policy = hostPolicy({
+    hostname: 'Box.lan',
+    addresses: ['203.0.113.5'],
+    origins: ['https://gw.example:8443', '', 'nonsense', 'https://[2001:db8::5]']
+  })
+  for (const [host, want] of [
+    ['localhost', true],
+    ['LOCALHOST:18789', true],
+    ['localhost.', true],
+    ['127.0.0.1:1', true],
+    ['[::1]:18789', true],
+    ['192.168.1.20:18789', true],
+    ['203.0.113.5', true],
+    ['[2001:db8::5]', true],
+    ['gw.example', true],
+    ['GW.EXAMPLE.:443', true],
+    ['box.lan', true],
+    ['box.local', true],
+    ['203.0.113.6', false],
+    ['evil.example', false],
+    ['localhost.evil.example', false],
+    ['127.0.0.1.nip.io', false],
+    ['127.0.0.1%evil.com', false],
+    ['0x7f000001', false],
+    ['2130706433', false],
+    ['gw.example.evil.com', false],
+    ['user@localhost', false],
+    ['localhost:80:80', false],
+    ['localhost:x', false],
+    ['localhost/', false],
+    ['localhost..', false],
+    ['', false],
+    [undefined, false]
+  ] as const)
+    t.equal(hostAllowed(host, policy), want, `${want ? 'allows' : 'refuses'} ${JSON.stringify(host)}`)
+  t.same(parseAuthority('[::FFFF:127.0.0.1]:80'), { host: '127.0.0.1', port: '80' })
+})
+
+t.test('S2 S7: an Origin is one of ours, or of this machine', async (t) => {
+  const local: Ingress = { listener: 'main', peer: '127.0.0.1', client: '127.0.0.1', forwarded: false, local: true }
+  const remote: Ingress = { ...local, peer: '203.0.113.9', client: '203.0.113.9', local: false }
+  const allowed = compileOrigins([
+    'https://ui.example',
+    'HTTPS://Mixed.Example:443/',
+    undefined,
+    '*',
+    'chrome-extension://abcd',
+    'file:///x',
+    'null'
+  ])
+  const verdict = (origin: string | undefined, where = local, host = '127.0.0.1:18789', required = false) => {
+    const found = checkOrigin({ origin, host, ingress: where, required, allowed })
+    return found.ok ? 'ok' : found.reason.replace('origin ', '')
+  }
+  for (const [origin, want, where, host] of [
+    [undefined, 'ok'],
+    ['https://ui.example', 'ok', remote],
+    ['https://UI.example:443', 'ok', remote],
+    ['https://mixed.example', 'ok', remote],
+    ['chrome-extension://abcd', 'ok', remote],
+    ['http://ui.example', 'not allowed', remote],
+    ['https://ui.example.evil.com', 'not allowed', remote],
+    ['https://ui.example@evil.com', 'missing or invalid', remote],
+    ['https://ui.example/', 'missing or invalid', remote],
+    ['https://ui.example/x', 'missing or invalid', remote],
+    ['https://ui.example#', 'missing or invalid', remote],
+    [' https://ui.example', 'missing or invalid', remote],
+    ['https://ui.exa\tmple', 'missing or invalid', remote],
+    ['https://ui.example, https://evil.com', 'missing or invalid', remote],
+    ['null', 'missing or invalid'],
+    ['file://', 'missing or invalid'],
+    ['file:///x', 'missing or invalid'],
+    ['data:text/html,x', 'missing or invalid'],
+    ['about:blank', 'missing or invalid'],
+    ['*', 'missing or invalid'],
+    ['chrome-extension://other', 'not allowed'],
+    ['chrome-extension://127.0.0.1', 'not allowed'],
+    ['ws://127.0.0.1', 'missing or invalid'],
+    ['http://127.0.0.1:9999', 'ok'],
+    ['https://localhost:3000', 'ok'],
+    ['http://[::1]:1', 'ok'],
+    ['http://0177.0.0.1', 'missing or invalid'],
+    ['http://2130706433', 'missing or invalid'],
+    ['http://127.0.0.1.evil.com', 'not allowed'],
+    ['http://127.evil.com', 'not allowed'],
+    ['http://localhost.evil.com', 'not allowed'],
+    ['https://evil.example', 'not allowed'],
+    ['http://127.0.0.1:18789', 'not allowed', remote, '127.0.0.1:18789'],
+    ['http://localhost:18789', 'not allowed', remote, 'localhost:18789'],
+    ['http://192.168.1.5:18789', 'ok', remote, '192.168.1.5:18789'],
+    ['https://box.tail1.ts.net', 'ok', remote, 'box.tail1.ts.net'],
+    ['http://box.local:18789', 'ok', remote, 'box.local:18789'],
+    ['http://192.168.1.5:18790', 'not allowed', remote, '192.168.1.5:18789'],
+    ['http://203.0.113.4', 'not allowed', remote, '203.0.113.4'],
+    ['http://box.internal', 'not allowed', remote, 'box.internal'],
+    ['http://box', 'not allowed', remote, 'box'],
+    ['http://0.0.0.0', 'not allowed', remote, '0.0.0.0'],
+    ['http://172.32.0.1', 'not allowed', remote, '172.32.0.1']
+  ] as const)
+    t.equal(
+      verdict(origin, where, host),
+      want,
+      `${JSON.stringify(origin)} from ${where === remote ? 'elsewhere' : 'here'}`
+    )
+  t.equal(verdict(undefined, local, undefined, true), 'missing or invalid', 'a browser client must have one')
+  t.equal(verdict('', local, undefined, true), 'missing or invalid')
+})
+
+t.test('S8: a grant is what was asked for and what the record allows, never more', async (t) => {
+  const record = fc.oneof(
+    fc.constant<Allowance>('all'),
+    fc.subarray([...SCOPES]).map((each) => new Set(each))
+  )
+  const asked = fc.array(
+    fc.oneof(fc.constantFrom(...SCOPES), fc.string(), fc.constantFrom('OPERATOR.ADMIN', '*', 'operator.*', '__proto__'))
+  )
+  fc.assert(
+    fc.property(asked, record, (requested, allowed) => {
+      const given = grant(requested, allowed)
+      return given.every(
+        (scope) =>
+          requested.includes(scope) &&
+          (SCOPES as readonly string[]).includes(scope) &&
+          (allowed === 'all' || allowed.has(scope) || allowed.has('operator.admin'))
+      )
+    }),
+    { numRuns: 1000 }
+  )
+  t.same(grant([], 'all'), [], 'asking for nothing grants nothing')
+  t.same(grant(['operator.admin'], new Set<Scope>(['operator.write'])), [])
+})
+
+t.test('S10 R8: what authenticates where, default deny', async (t) => {
+  const methods: AuthMethod[] = [
+    'owner',
+    'none',
+    'token',
+    'password',
+    'device-token',
+    'launch-code',
+    'trusted-proxy',
+    'tailscale'
+  ]
+  const want: Record<string, AuthMethod[]> = {
+    probe: [],
+    static: [],
+    'http-api': ['owner', 'none', 'token', 'password', 'trusted-proxy'],
+    'control-ui': methods.filter((each) => each !== 'launch-code'),
+    websocket: methods
+  }
+  t.same([...SURFACES].sort(), Object.keys(want).sort())
+  for (const surface of SURFACES)
+    for (const method of methods)
+      t.equal(accepts(surface, method), want[surface]!.includes(method), `${method} on ${surface}`)
+  t.notOk(accepts('http-api', 'tailscale'), 'R8: an HTTP API never takes a Tailscale identity')
+  t.same(SURFACES.filter(isOpen), ['probe', 'static'])
+})
+
+t.test('failed guesses', async (t) => {
+  t.test('S19: the limit locks, the lock ends, guesses while locked do not extend it', async (t) => {
+    let now = 1_000_000
+    const attempts = new Attempts({ ...DEFAULT_RATE_LIMIT, maxAttempts: 3, windowMs: 1000, lockoutMs: 5000 }, () => now)
+    const locked = (key = 'a') => attempts.standing('shared-secret', key).locked
+    for (let i = 0; i < 2; i++) attempts.fail('shared-secret', 'a')
+    t.notOk(locked())
+    attempts.fail('shared-secret', 'a')
+    t.ok(locked())
+    t.notOk(locked('b'), 'nobody else')
+    t.notOk(attempts.standing('device-token', 'a').locked, 'another kind of secret has its own count')
+    now += 4000
+    attempts.fail('shared-secret', 'a')
+    t.same(attempts.standing('shared-secret', 'a'), { locked: true, retryAfterMs: 1000 })
+    now += 1000
+    t.notOk(locked())
+    for (let i = 0; i < 2; i++) attempts.fail('shared-secret', 'a')
+    t.notOk(locked(), 'the old failures are spent')
+    now += 1001
+    for (let i = 0; i < 2; i++) attempts.fail('shared-secret', 'a')
+    t.notOk(locked(), 'failures leave the window')
+    attempts.fail('shared-secret', 'a')
+    t.ok(locked())
+    attempts.forgive('shared-secret', 'a')
+    t.notOk(locked(), 'a guess taken back takes its lock back')
+    attempts.succeed('shared-secret', 'a')
+    attempts.fail('shared-secret', 'a')
+    t.notOk(locked())
+  })
+  t.test('S18: a million clients cost a bounded map', async (t) => {
+    const attempts = new Attempts({ ...DEFAULT_RATE_LIMIT, maxAttempts: 1 })
+    for (let i = 0; i < 30_000; i++) attempts.fail('shared-secret', `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)
+    t.notOk(attempts.standing('shared-secret', '10.0.0.0').locked, 'the oldest went')
+    t.ok(attempts.standing('shared-secret', '10.0.117.47').locked, 'the newest stands')
+  })
+
+  const remote: Ingress = { listener: 'main', peer: '10.0.0.1', client: '198.51.100.1', forwarded: true, local: false }
+  const store = {
+    findToken: async (hash: Buffer) =>
+      hash.equals(goodHash) ? { deviceId: 'd', role: 'operator' as const, scopes: [...SCOPES] } : undefined,
+    findLaunchCode: async () => undefined
+  }
+  const { digest } = await import('../../src/auth/secrets.ts')
+  const goodHash = digest('device-token')
+  const authenticator = (mode: AuthMode, maxAttempts = 5) =>
+    new Authenticator(auth({ mode, token: secret('right'), password: secret('right'), maxAttempts }), store)
+  const request = (more: Partial<AuthRequest> = {}): AuthRequest => ({
+    surface: 'websocket',
+    ingress: remote,
+    origin: undefined,
+    presented: {},
+    deviceId: undefined,
+    role: 'operator',
+    ...more
+  })
+
+  t.test(
+    'S19: k wrong guesses consume k, in any field, surface, spelling of the address, and side by side',
+    async () => {
+      const spellings = ['198.51.100.1', '::ffff:198.51.100.1', '::FFFF:C633:6401', '0:0:0:0:0:ffff:198.51.100.1']
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(
+            fc.record({
+              client: fc.constantFrom(...spellings),
+              surface: fc.constantFrom('websocket' as const, 'http-api' as const, 'control-ui' as const),
+              presented: fc.oneof(
+                fc.string({ minLength: 1 }).map((token) => ({ token: `x${token}` })),
+                fc.string({ minLength: 1 }).map((password) => ({ password: `x${password}` })),
+                fc.constant({ token: 'wrong', deviceToken: 'wrong' }),
+                fc.constant({ token: 'wrong', launchCode: 'wrong' })
+              ),
+              deviceId: fc.constantFrom(undefined, 'd', 'other')
+            }),
+            { minLength: 5, maxLength: 5 }
+          ),
+          fc.boolean(),
+          async (guesses, together) => {
+            const subject = authenticator('token')
+            const run = ({ client, ...more }: (typeof guesses)[number]) =>
+              subject.authenticate(request({ ...more, ingress: { ...remote, client } }))
+            if (together) await Promise.all(guesses.map(run))
+            else for (const guess of guesses) await run(guess)
+            const right = await subject.authenticate(request({ presented: { token: 'right' } }))
+            return !right.ok && right.reason === 'rate_limited'
+          }
+        ),
+        { numRuns: 60 }
+      )
+    }
+  )
+  t.test('S19: of a thousand guesses made at once, no more than the limit are compared', async (t) => {
+    const subject = authenticator('token')
+    const guesses = Array.from({ length: 1000 }, (_, i) =>
+      subject.authenticate(request({ presented: { token: i === 999 ? 'right' : `wrong${i}` }, deviceId: 'd' }))
+    )
+    const answers = await Promise.all(guesses)
+    t.notOk(answers[999]!.ok)
+    t.equal(answers.filter((each) => !each.ok && each.reason === 'token_mismatch').length, 5)
+  })
+  t.test('S19: guesses at device tokens count, whatever field they come in', async (t) => {
+    for (const field of ['deviceToken', 'token'] as const) {
+      const subject = authenticator('trusted-proxy')
+      for (let i = 0; i < 5; i++)
+        await subject.authenticate(request({ presented: { [field]: `wrong${i}` }, deviceId: 'd' }))
+      const right = await subject.authenticate(request({ presented: { deviceToken: 'device-token' }, deviceId: 'd' }))
+      t.has(right, { ok: false, reason: 'rate_limited' }, field)
+    }
+  })
+  t.test("a device's own token in the token field is no wrong guess", async (t) => {
+    const subject = authenticator('token')
+    for (let i = 0; i < 20; i++) {
+      const found = await subject.authenticate(request({ presented: { token: 'device-token' }, deviceId: 'd' }))
+      t.has(found, { ok: true, method: 'device-token' })
+    }
+  })
+  t.test('S9: a wrong credential never opens more than none', async (t) => {
+    // The delay of answers to this machine holds no process alive.
+    const alive = setInterval(() => {}, 1000)
+    t.teardown(() => clearInterval(alive))
+    const wrongs: AuthRequest['presented'][] = [
+      { token: 'x', password: ' ' },
+      { token: ' ', deviceToken: 'x' },
+      { launchCode: 'x', password: 'x' }
+    ]
+    const rows = (['none', 'token', 'password', 'trusted-proxy'] as const).flatMap((mode) =>
+      [true, false].flatMap((local) =>
+        (['websocket', 'http-api', 'control-ui'] as const).map((surface) => ({ mode, local, surface }))
+      )
+    )
+    await Promise.all(
+      rows.map(async ({ mode, local, surface }) => {
+        const where = { ...remote, local, client: local ? '127.0.0.1' : remote.client }
+        const subject = authenticator(mode, 100)
+        const ask = (presented: AuthRequest['presented']) =>
+          subject.authenticate(request({ surface, ingress: where, presented, deviceId: 'd' }))
+        const bare = await ask({})
+        const answers = await Promise.all(wrongs.map(ask))
+        t.ok(
+          answers.every((each) => !each.ok || bare.ok),
+          `${mode} ${local ? 'local' : 'remote'} ${surface}`
+        )
+        t.equal(bare.ok, mode === 'none' && local, 'S11: without auth only this machine gets in')
+      })
+    )
+  })
+  t.test('S11: a blank configured secret matches nothing', async (t) => {
+    const subject = new Authenticator(auth({ mode: 'token', token: secret(' ') }), store)
+    for (const token of ['', ' ', '\t', 'x'])
+      t.notOk((await subject.authenticate(request({ presented: { token } }))).ok)
+  })
+})
+
+t.test('S11: no configuration starts that exposes an unauthenticated control surface beyond loopback', async (t) => {
+  const binds: BindMode[] = ['loopback', 'lan', 'tailnet', 'custom', 'auto']
+  const modes: AuthMode[] = ['token', 'password', 'trusted-proxy', 'none']
+  const customs = [
+    undefined,
+    '127.0.0.1',
+    '127.0.0.2',
+    '::1',
+    '::ffff:127.0.0.1',
+    '0.0.0.0',
+    '::',
+    '192.168.1.5',
+    'fe80::1%eth0',
+    'host',
+    ''
+  ]
+  const proxyBlock = {
+    userHeader: 'x-user',
+    requiredHeaders: [],
+    allowUsers: [],
+    allowLoopback: false,
+    deviceAutoApprove: { enabled: false, scopes: [] }
+  }
+  let started = 0
+  let wide = 0
+  for (const bind of binds)
+    for (const customBindHost of bind === 'custom' ? customs : [undefined])
+      for (const mode of modes)
+        for (const token of [undefined, '', 'secret'])
+          for (const password of [undefined, ' ', 'secret'])
+            for (const tailscale of ['off', 'serve', 'funnel'] as const)
+              for (const trustedProxies of [[], ['10.0.0.1'], ['0.0.0.0/0'], ['10.0.0.1/']])
+                for (const trustedProxy of [undefined, proxyBlock, { ...proxyBlock, userHeader: ' ' }])
+                  for (const loopbackWorks of [true, false])
+                    for (const tailnetAddress of [undefined, '100.64.0.9']) {
+                      const gateway = {
+                        bind,
+                        customBindHost,
+                        tailscale: { mode: tailscale },
+                        trustedProxies,
+                        auth: auth({ mode, token: secret(token), password: secret(password), trustedProxy })
+                      } as unknown as GatewayConfig
+                      if (startRefusal(gateway) !== undefined) continue
+                      const hosts = listenTargets(gateway, { loopbackWorks, tailnetAddress }).map(({ host }) => host)
+                      // The last check stands in front of each socket.
+                      const open = hosts.filter((host) => listenRefusal(gateway, host) === undefined)
+                      if (open.length > 0) started++
+                      // An oracle that shares no code with the policy.
+                      const secured =
+                        (mode === 'token' && token === 'secret') ||
+                        (mode === 'password' && password === 'secret') ||
+                        (mode === 'trusted-proxy' &&
+                          token === undefined &&
+                          trustedProxy === proxyBlock &&
+                          trustedProxies[0] === '10.0.0.1')
+                      const beyond =
+                        open.some((host) => !/^(127\.\d+\.\d+\.\d+|::1|::ffff:127\.0\.0\.1)$/.test(host)) ||
+                        tailscale !== 'off'
+                      if (beyond) wide++
+                      const name = JSON.stringify({
+                        bind,
+                        customBindHost,
+                        mode,
+                        token,
+                        password,
+                        tailscale,
+                        trustedProxies,
+                        trustedProxy: trustedProxy?.userHeader,
+                        open
+                      })
+                      if (beyond && !secured) t.fail(`exposed without auth: ${name}`)
+                      if (tailscale === 'funnel' && mode !== 'password') t.fail(`funnel without a password: ${name}`)
+                      if (tailscale !== 'off' && bind !== 'auto' && hosts.some((host) => !isLoopback(host)))
+                        t.fail(`tailscale and a wide bind: ${name}`)
+                      if (
+                        new Set(hosts).size !== hosts.length ||
+                        hosts
+                          .filter(isLoopback)
+                          .some((host, _, all) => host.startsWith('::ffff') && all.includes('127.0.0.1'))
+                      )
+                        t.fail(`the same address twice: ${name}`)
+                    }
+  t.ok(started > 1000, `${started} combinations start`)
+  t.ok(wide > 100, `${wide} of them reach beyond loopback, each with auth`)
+})
+
+t.test('R2: where each bind listens', async (t) => {
+  const plan = (bind: BindMode, customBindHost?: string, host = {}) =>
+    listenTargets({ bind, customBindHost }, { loopbackWorks: true, tailnetAddress: '100.64.0.9', ...host }).map(
+      (each) => each.host
+    )
+  const local = ['127.0.0.1', '::1']
+  t.same(plan('loopback'), local)
+  t.same(plan('auto'), local)
+  t.same(plan('auto', undefined, { loopbackWorks: false }), ['0.0.0.0'])
+  t.same(plan('lan'), ['0.0.0.0'])
+  t.same(plan('tailnet'), ['100.64.0.9', ...local])
+  t.same(plan('tailnet', undefined, { tailnetAddress: undefined }), local)
+  t.same(plan('custom', '192.168.1.5'), ['192.168.1.5', ...local])
+  t.same(plan('custom', '::ffff:127.0.0.1'), local)
+  t.same(plan('custom', '0:0:0:0:0:0:0:0'), ['::'])
+  t.same(plan('custom', 'fe80::1%eth0'), ['fe80::1%eth0', ...local])
+  t.ok(isPrivate('100.64.0.9'))
+})
+
+function secret(value: string | undefined): SharedSecret | undefined {
+  return value === undefined ? undefined : { value, source: 'file' }
+}
+
+function auth(more: Partial<GatewayConfig['auth']> & { maxAttempts?: number }): GatewayConfig['auth'] {
+  const { maxAttempts = 10, ...rest } = more
+  return {
+    mode: 'token',
+    modeExplicit: true,
+    token: undefined,
+    password: undefined,
+    allowTailscale: undefined,
+    rateLimit: { ...DEFAULT_RATE_LIMIT, maxAttempts },
+    identityScopes: {},
+    trustedProxy: undefined,
+    ...rest
+  }
+}
