@@ -20,7 +20,7 @@ export class Door extends View {
         padding: 1.5rem 1rem;
       }
       main {
-        width: min(26rem, 100%);
+        width: min(28rem, 100%);
       }
       .card {
         padding: 2rem;
@@ -68,7 +68,7 @@ export class Door extends View {
       .notice h2 + p {
         margin-top: 0.2rem;
       }
-      .notice ui-command,
+      .notice > * + ui-command,
       .help ui-command {
         margin-top: 0.8rem;
       }
@@ -226,7 +226,7 @@ export class Door extends View {
         <ui-command .command=${fix?.command ?? 'openclaw dashboard'} .where=${fix?.where ?? 'gateway host'}></ui-command>
       </div>
       <div class="row">
-        <button class="quiet" @click=${() => this.control.session.signOut()}>Back to sign-in</button>
+        <button @click=${() => this.control.session.signOut()}>Back to sign-in</button>
       </div>
     </div>`
   }

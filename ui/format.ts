@@ -8,18 +8,21 @@ export function duration(ms: number): string {
     [seconds % 60, 's']
   ]
   const first = parts.findIndex(([count]) => count > 0)
-  if (first < 0) return '0 s'
-  return parts
-    .slice(first, first + 2)
-    .filter(([count], index) => index === 0 || count > 0)
-    .map(([count, unit]) => `${count} ${unit}`)
-    .join(' ')
+  if (first < 0) return '0\u00a0s'
+  return (
+    parts
+      .slice(first, first + 2)
+      .filter(([count], index) => index === 0 || count > 0)
+      // A number and its unit stay on one line.
+      .map(([count, unit]) => `${count}\u00a0${unit}`)
+      .join(' ')
+  )
 }
 
 /** `just now`, `5 min ago`. */
 export function ago(ts: number, now: number = Date.now()): string {
   const age = now - ts
-  return age < 10_000 ? 'just now' : `${duration(age).split(' ').slice(0, 2).join(' ')} ago`
+  return age < 10_000 ? 'just now' : `${duration(age).split(' ')[0]} ago`
 }
 
 /** Bytes in MB, as a number and its unit. */

@@ -310,7 +310,7 @@ function run(browser: Browser): void {
       }
       await signIn(page, 'three')
       await shows(page, 'Too many attempts')
-      t.match(await page.locator('.countdown').textContent(), /^\d+ (s|min)/)
+      t.match(await page.locator('.countdown').textContent(), /^\d+\s(s|min)/)
       await page.getByRole('button', { name: 'Back to sign-in' }).click()
       await shows(page, 'Sign in')
     })
