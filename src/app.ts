@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
-import websocket from '@fastify/websocket'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
 import { VERSION } from './package.ts'
 import authentication from './plugins/authentication.ts'
 import errors from './plugins/errors.ts'
 import ingress from './plugins/ingress.ts'
+import notFound from './plugins/not-found.ts'
 import securityHeaders from './plugins/security-headers.ts'
 import surfaces from './plugins/surfaces.ts'
 import controlUi from './routes/control-ui.ts'
@@ -18,6 +19,7 @@ import { drain } from './rpc/drain.ts'
 import { Health } from './rpc/health.ts'
 import { Hub } from './rpc/hub.ts'
 import { LIMITS } from './rpc/limits.ts'
+import { configMethods } from './rpc/methods/config.ts'
 import { deviceMethods } from './rpc/methods/devices.ts'
 import { logMethods } from './rpc/methods/logs.ts'
 import { systemMethods } from './rpc/methods/system.ts'
@@ -35,6 +37,8 @@ export interface AppDeps {
   log?: FastifyBaseLogger
   /** The file that `logs.tail` reads. */
   logFile: string
+  /** The environment that `${VAR}` in the configuration file is read from, for `config.*`. */
+  env?: Env
 }
 
 /** Builds the gateway. Nothing listens yet: `listen` the app, or hand it sockets as `main.ts` does. */
@@ -42,6 +46,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   const app = fastify({
     serverFactory: (handler) => createGatewayServer(handler, config.gateway),
     ...(deps.log === undefined ? { logger: false } : { loggerInstance: deps.log }),
+    // One log for all requests: nothing is logged for each, and a child logger each would cost more than the answer.
+    childLoggerFactory: (log) => log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: 1_048_576,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
@@ -74,6 +80,13 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     'registry',
     new Registry([
       ...systemMethods({ config, hub, presence, health, identity, server, listeners }),
+      ...configMethods({
+        paths: config.paths,
+        env: deps.env ?? {},
+        version: VERSION,
+        publish: (event, payload) => hub.publish(event, payload),
+        log: app.log
+      }),
       ...logMethods({ file: deps.logFile }),
       ...deviceMethods({ devices, hub })
     ])
@@ -83,18 +96,17 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(errors)
   await app.register(surfaces)
   await app.register(ingress)
-  await app.register(securityHeaders)
   await app.register(authentication)
-  await app.register(websocket, {
-    options: { maxPayload: LIMITS.payload, perMessageDeflate: false, clientTracking: false },
-    preClose
-  })
 
-  // What HTTP can reach.
+  // What HTTP can reach. Probes are asked often and say little: they stay outside of what pages and APIs carry.
   await app.register(probes)
-  await app.register(metrics)
-  await app.register(controlUi)
-  await app.register(gateway)
+  await app.register(async (pages) => {
+    await pages.register(securityHeaders)
+    await pages.register(notFound)
+    await pages.register(metrics)
+    await pages.register(controlUi)
+    await pages.register(gateway)
+  })
 
   const stopClock = startClock(hub, health)
   app.addHook('onClose', () => {
@@ -104,10 +116,6 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     health.stop()
   })
   return app
-
-  function preClose(done: () => void): void {
-    void app.drain().then(done)
-  }
 }
 
 declare module 'fastify' {

@@ -34,6 +34,36 @@ const hopHeader =
 // Of those, the ones that claim something about the client: they need a sender we trust.
 const claimHeader = /^(?:forwarded|x-forwarded(?:-.*)?|x-real-ip|tailscale-.*)$/
 
+/** What a header's name says about the path a request took. */
+type HeaderKind = 'plain' | 'hop' | 'claim' | 'imitation'
+
+// The same few names come with every request; asking the patterns once for each is enough.
+const kinds = new Map<string, HeaderKind>()
+const MAX_KINDS = 512
+
+function headerKind(name: string): HeaderKind {
+  const known = kinds.get(name)
+  if (known !== undefined) return known
+  // `X_Forwarded_For` reaches some back ends as `X-Forwarded-For`: treat both as the header they imitate.
+  const lower = name.toLowerCase()
+  const plain = lower.replaceAll('_', '-')
+  const kind = !hopHeader.test(plain)
+    ? 'plain'
+    : plain !== lower
+      ? 'imitation'
+      : claimHeader.test(plain)
+        ? 'claim'
+        : 'hop'
+  if (kinds.size < MAX_KINDS) kinds.set(name, kind)
+  return kind
+}
+
+/** Reports whether raw headers (name, value, name, …) hold nothing that a front end writes. */
+export function isDirect(rawHeaders: readonly string[]): boolean {
+  for (let i = 0; i < rawHeaders.length; i += 2) if (headerKind(rawHeaders[i]!) !== 'plain') return false
+  return true
+}
+
 interface Raw {
   listener: Listener
   peer: string | undefined
@@ -46,12 +76,11 @@ export function ingress(raw: Raw, policy: IngressPolicy): Ingress | IngressRefus
   let hop = false
   let claim = false
   for (const name in raw.headers) {
-    // `X_Forwarded_For` reaches some back ends as `X-Forwarded-For`: treat both as the header they imitate.
-    const plain = name.includes('_') ? name.replaceAll('_', '-') : name
-    if (!hopHeader.test(plain)) continue
+    const kind = headerKind(name)
+    if (kind === 'plain') continue
     hop = true
-    if (plain !== name) return { refused: 'proxy_attribution_required' }
-    if (claimHeader.test(plain)) claim = true
+    if (kind === 'imitation') return { refused: 'proxy_attribution_required' }
+    if (kind === 'claim') claim = true
   }
   if (raw.listener === 'local') {
     // Whoever put a front end before the owner's socket would hand the whole gateway to its visitors.

@@ -1,5 +1,5 @@
 import createError from '@fastify/error'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Fix } from '../protocol/errors.ts'
 
@@ -46,15 +46,6 @@ export class MissingScope extends Error {
 
 /** One place turns errors into replies; from 500 on nothing of the inside goes out. */
 async function errors(app: FastifyInstance): Promise<void> {
-  // Which methods a fixed path knows, for 405; filled as routes are added.
-  const methods = new Map<string, Set<string>>()
-  app.addHook('onRoute', ({ url, method, config }) => {
-    if (config?.surface === 'static' || config?.surface === 'websocket' || url.includes('*')) return
-    const known = methods.get(url) ?? new Set()
-    for (const each of [method].flat()) known.add(each)
-    methods.set(url, known)
-  })
-
   app.setErrorHandler((error: HttpRefusal | MissingScope | FastifyError, request, reply) => {
     if (error instanceof MissingScope) return forbidden(error, reply)
     if (isRefusal(error)) return refuse(error, reply)
@@ -71,27 +62,6 @@ async function errors(app: FastifyInstance): Promise<void> {
     }
     return reply.code(status).send({ error: { message: error.message, type: 'invalid_request_error' } })
   })
-
-  // A request that no route knows is answered before its body is read: strangers' bodies are nobody's to wait for.
-  app.addHook('preParsing', (request, reply, _payload, done) => {
-    if (request.is404) void unknown(request, reply)
-    else done()
-  })
-
-  app.setNotFoundHandler(unknown)
-
-  function unknown(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    hangUp(reply)
-    const allow = methods.get(request.url.split('?', 1)[0]!)
-    if (allow !== undefined && !allow.has(request.method)) {
-      return reply
-        .code(405)
-        .header('allow', [...allow].join(', '))
-        .type('text/plain; charset=utf-8')
-        .send('Method Not Allowed')
-    }
-    return app.page?.(request, reply) ?? notFound(reply)
-  }
 }
 
 // Our own refusals only: a foreign error may have a `type` too, and words that must stay inside.
@@ -99,8 +69,8 @@ function isRefusal(error: HttpRefusal | FastifyError): error is HttpRefusal {
   return 'type' in error && typeof error.type === 'string' && Object.hasOwn(refusals, error.type)
 }
 
-// What is left of a body that nobody will read must not keep the socket.
-function hangUp(reply: FastifyReply): void {
+/** Closes the connection of a request whose body nobody will read: what is left of it must not keep the socket. */
+export function hangUp(reply: FastifyReply): void {
   const { headers } = reply.request
   const empty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0
   if (!empty) reply.header('connection', 'close')
@@ -121,17 +91,6 @@ function forbidden({ message, scope }: MissingScope, reply: FastifyReply): Fasti
   const details = { code: 'MISSING_SCOPE', missingScope: scope, requiredScopes: [scope] }
   hangUp(reply)
   return reply.code(403).send({ ok: false, error: { type: 'forbidden', message, details } })
-}
-
-function notFound(reply: FastifyReply): FastifyReply {
-  return reply.code(404).type('text/plain; charset=utf-8').send('Not Found')
-}
-
-declare module 'fastify' {
-  interface FastifyInstance {
-    /** Answers a page request with the Control UI, or not at all. Set by the Control UI's route when it is enabled. */
-    page: ((request: FastifyRequest, reply: FastifyReply) => FastifyReply | undefined) | undefined
-  }
 }
 
 export default fp(errors, { name: 'errors', fastify: '5.x' })

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { compileCidrs } from '../auth/addresses.ts'
 import { hostAllowed, hostPolicy } from '../auth/host.ts'
-import { type Ingress, ingress, type Listener } from '../auth/ingress.ts'
+import { type Ingress, ingress, isDirect, type Listener } from '../auth/ingress.ts'
 import { refusal } from './errors.ts'
 
 // Only whoever accepted a socket may say which listener it came through. Sockets of the main port carry no tag.
@@ -48,9 +48,17 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
     origins: [gateway.publicOrigin ?? '', ...gateway.controlUi.allowedOrigins]
   })
 
+  const direct = new WeakMap<Socket, { host: string | undefined; ingress: Ingress }>()
   app.decorateRequest('ingress')
   app.addHook('onRequest', (request, _reply, done) => {
-    const { socket, headers } = request.raw
+    const { socket, headers, rawHeaders } = request.raw
+    // A connection that keeps asking for the same host, with no front end in between, is the same every time.
+    const before = direct.get(socket)
+    if (before !== undefined && before.host === headers.host && isDirect(rawHeaders)) {
+      request.ingress = before.ingress
+      done()
+      return
+    }
     const found = ingress({ listener: listenerOf(socket), peer: socket.remoteAddress, headers }, policy)
     if ('refused' in found) {
       done(
@@ -62,13 +70,16 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
     }
     request.ingress = found
     // A page on a name that was re-pointed at us talks same-origin to it; only names we know get an answer (D7).
-    if (found.listener === 'local' || hostAllowed(headers.host, hosts)) done()
-    else
+    if (found.listener !== 'local' && !hostAllowed(headers.host, hosts)) {
       done(
         refusal('host_not_allowed', {
           fix: { command: 'openclaw config set gateway.publicOrigin https://YOUR.HOST', where: 'gateway host' }
         })
       )
+      return
+    }
+    if (!found.forwarded) direct.set(socket, { host: headers.host, ingress: found })
+    done()
   })
 }
 

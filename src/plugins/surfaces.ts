@@ -5,6 +5,8 @@ import type { Scope } from '../protocol/scopes.ts'
 
 /** No route without a surface: what may authenticate on it is never left to chance, for plugins' routes neither. */
 async function surfaces(app: FastifyInstance): Promise<void> {
+  const methodsOf = new Map<string, Set<string>>()
+  app.decorate('methodsOf', methodsOf)
   app.addHook('onRoute', ({ url, method, config }) => {
     if (config?.surface === undefined || !SURFACES.includes(config.surface)) {
       throw new Error(
@@ -18,10 +20,18 @@ async function surfaces(app: FastifyInstance): Promise<void> {
     if (config.surface === 'http-api' && config.scope === undefined) {
       throw new Error(`route ${method} ${url} is an HTTP API and must name its scope: config: { scope: 'operator.…' }`)
     }
+    if (config.surface === 'static' || url.includes('*')) return
+    const known = methodsOf.get(url) ?? new Set()
+    for (const each of [method].flat()) known.add(each)
+    methodsOf.set(url, known)
   })
 }
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Which methods a fixed path knows. */
+    methodsOf: ReadonlyMap<string, ReadonlySet<string>>
+  }
   interface FastifyContextConfig {
     surface?: Surface
     /** The scope a caller needs; HTTP APIs must name one. */

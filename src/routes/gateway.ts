@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Connection, type ConnectionHost } from '../rpc/connection.ts'
 import { admit } from '../rpc/handshake.ts'
 import { helloFor } from '../rpc/hello.ts'
+import { LIMITS } from '../rpc/limits.ts'
 
 /** The gateway's WebSocket, on any path that is no other route. */
 export default async function gateway(app: FastifyInstance): Promise<void> {
@@ -41,6 +43,11 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       presence.left(connection)
     }
   }
+  // In this scope only: its hooks are for sockets, and other routes should not pay for them.
+  await app.register(websocket, {
+    options: { maxPayload: LIMITS.payload, perMessageDeflate: false, clientTracking: false },
+    preClose: (done) => void app.drain().then(() => done())
+  })
   app.route({
     method: 'GET',
     url: '/*',
@@ -51,13 +58,17 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       const { listener, client } = request.ingress
       if (!request.ws) done()
       else if (health.draining) refuse(reply, 'Gateway is stopping')
-      else if (listener === 'local' || waiting.admits(client)) done()
-      else refuse(reply, 'Too many unauthenticated sockets')
+      else if (listener !== 'local' && !waiting.admits(client)) refuse(reply, 'Too many unauthenticated sockets')
+      else {
+        // From here on the socket is a WebSocket's: the response must not live as long as it does.
+        reply.raw.detachSocket(request.raw.socket)
+        done()
+      }
     },
     wsHandler(socket, request) {
-      // The upgrade's request, reply and error listener would live as long as the socket; they are not needed again.
+      // The same goes for the listener that holds the request.
       socket.removeAllListeners('error')
-      const { ingress, headers, raw } = request
+      const { ingress, headers } = request
       const connection = new Connection(socket, host, {
         id: randomUUID(),
         nonce: randomUUID(),
@@ -66,7 +77,6 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
         hostHeader: headers.host
       })
       waiting.add(connection)
-      raw.removeAllListeners()
     }
   })
 }

@@ -1,0 +1,36 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { hangUp } from './errors.ts'
+
+/** What happens to a request that no route knows: 405 where the path has other methods, a page of the Control UI, or 404. */
+async function notFound(app: FastifyInstance): Promise<void> {
+  // Answered before its body is read: strangers' bodies are nobody's to wait for.
+  app.addHook('preParsing', (request, reply, _payload, done) => {
+    if (request.is404) void unknown(request, reply)
+    else done()
+  })
+
+  app.setNotFoundHandler(unknown)
+
+  function unknown(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    hangUp(reply)
+    const allow = app.methodsOf.get(request.url.split('?', 1)[0]!)
+    if (allow !== undefined && !allow.has(request.method)) {
+      return text(reply.code(405).header('allow', [...allow].join(', ')), 'Method Not Allowed')
+    }
+    return app.page?.(request, reply) ?? text(reply.code(404), 'Not Found')
+  }
+}
+
+function text(reply: FastifyReply, words: string): FastifyReply {
+  return reply.type('text/plain; charset=utf-8').send(words)
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Answers a page request with the Control UI, or not at all. Set by the Control UI's route when it is enabled. */
+    page: ((request: FastifyRequest, reply: FastifyReply) => FastifyReply | undefined) | undefined
+  }
+}
+
+export default fp(notFound, { name: 'not-found', dependencies: ['errors', 'surfaces'], fastify: '5.x' })
