@@ -90,7 +90,7 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
   let opened: Server[] = []
   try {
     const db = openDatabase(join(stateDir, 'gateway.sqlite'))
-    const app = await buildApp(config, { db, log, logFile })
+    const app = await buildApp(config, { db, log, logFile, env: options.env })
     await app.ready()
     const targets = listenTargets(config.gateway, {
       loopbackWorks: config.gateway.bind !== 'auto' || (await canBind('127.0.0.1')),

@@ -64,7 +64,7 @@ export async function startApp(
   const db = openDatabase(join(stateDir, 'gateway.sqlite'))
   const logFile = join(stateDir, 'logs', 'gateway.log')
   mkdirSync(join(stateDir, 'logs'))
-  const app = await buildApp(config, { db, logFile })
+  const app = await buildApp(config, { db, logFile, env })
   const opened: Server[] = []
   await app.listen({ host: '127.0.0.1', port })
   if (options.local === true) await openLocal(app, paths.localSocket, opened)
