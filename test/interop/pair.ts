@@ -72,6 +72,8 @@ export function shape(output: string): string {
       .replaceAll(/ws:\/\/127\.0\.0\.1:\d+/g, 'ws://HOST')
       .replaceAll(/\/tmp\/[\w./-]+/g, 'PATH')
       .replaceAll(/\d[\d.]*/g, 'N')
+      // Tables pad after numbers of different lengths.
+      .replaceAll(/ {2,}/g, '  ')
       .trim()
   )
 }
