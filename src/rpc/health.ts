@@ -51,7 +51,6 @@ export class Health {
       ts: Date.now(),
       durationMs: Math.round(performance.now() - started),
       plugins: { loaded: [], errors: [], unavailable: [] },
-      configReload: { hotReloadStatus: 'disabled' },
       channels: {},
       channelOrder: [],
       channelLabels: {},

@@ -76,7 +76,7 @@ function hint(reason: string, { client }: ConnectParams, ingress: Ingress): stri
       : 'open the dashboard URL and paste the token in Control UI settings'
   }
   if (!ingress.local) return `set gateway.remote.${secret} to match gateway.auth.${secret}`
-  if (client.id === 'cli') {
+  if (client.id === 'cli' && client.mode === 'cli') {
     return secret === 'token'
       ? "use this gateway's gateway.auth.token or pair the device"
       : "use this gateway's gateway.auth.password"
