@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Env } from './config/paths.ts'
-import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
 import { VERSION } from './package.ts'
 import authentication from './plugins/authentication.ts'
@@ -21,7 +20,6 @@ import { Health } from './rpc/health.ts'
 import { Hub } from './rpc/hub.ts'
 import { LIMITS } from './rpc/limits.ts'
 import { configMethods } from './rpc/methods/config.ts'
-import { configMethods } from './rpc/methods/config.ts'
 import { deviceMethods } from './rpc/methods/devices.ts'
 import { logMethods } from './rpc/methods/logs.ts'
 import { systemMethods } from './rpc/methods/system.ts'
@@ -39,8 +37,6 @@ export interface AppDeps {
   log?: FastifyBaseLogger
   /** The file that `logs.tail` reads. */
   logFile: string
-  /** The environment that `${VAR}` in the configuration file is read from, for `config.*`. */
-  env?: Env
   /** The environment that `${VAR}` in the configuration file is read from, for `config.*`. */
   env?: Env
 }
@@ -84,13 +80,6 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     'registry',
     new Registry([
       ...systemMethods({ config, hub, presence, health, identity, server, listeners }),
-      ...configMethods({
-        paths: config.paths,
-        env: deps.env ?? {},
-        version: VERSION,
-        publish: (event, payload) => hub.publish(event, payload),
-        log: app.log
-      }),
       ...configMethods({
         paths: config.paths,
         env: deps.env ?? {},
