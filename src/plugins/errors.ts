@@ -80,6 +80,8 @@ function refuse(error: HttpRefusal, reply: FastifyReply): FastifyReply {
   const { statusCode = 500, type, message, fix, retryAfterMs, authenticate } = error
   reply.code(statusCode)
   hangUp(reply)
+  // A refusal may come before the hooks that would have set it.
+  reply.header('x-content-type-options', 'nosniff')
   if (authenticate !== undefined) reply.header('www-authenticate', authenticate)
   if (retryAfterMs !== undefined) reply.header('retry-after', Math.max(1, Math.ceil(retryAfterMs / 1000)))
   // An upgrade that was refused leaves no HTTP connection to go on with.
