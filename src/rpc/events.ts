@@ -8,21 +8,23 @@ export interface EventRule {
   droppable: boolean
 }
 
-const rules: Record<string, EventRule> = {
-  tick: { scope: 'any', droppable: true },
-  health: { scope: 'any', droppable: true },
-  presence: { scope: 'operator.read', droppable: true },
-  shutdown: { scope: 'any', droppable: false },
-  heartbeat: { scope: 'operator.read', droppable: true },
-  'config.changed': { scope: 'operator.read', droppable: false },
-  'device.pair.requested': { scope: 'operator.pairing', droppable: false },
-  'device.pair.resolved': { scope: 'operator.pairing', droppable: false }
-}
+const rules = new Map<string, EventRule>(
+  Object.entries({
+    tick: { scope: 'any', droppable: true },
+    health: { scope: 'any', droppable: true },
+    presence: { scope: 'operator.read', droppable: true },
+    shutdown: { scope: 'any', droppable: false },
+    heartbeat: { scope: 'operator.read', droppable: true },
+    'config.changed': { scope: 'operator.read', droppable: false },
+    'device.pair.requested': { scope: 'operator.pairing', droppable: false },
+    'device.pair.resolved': { scope: 'operator.pairing', droppable: false }
+  })
+)
 
 /** Every event a client can receive, `connect.challenge` included. */
-export const EVENT_NAMES: readonly string[] = ['connect.challenge', ...Object.keys(rules)]
+export const EVENT_NAMES: readonly string[] = ['connect.challenge', ...rules.keys()]
 
 /** The rule of an event; an event without one reaches nobody. */
 export function eventRule(name: string): EventRule | undefined {
-  return rules[name]
+  return rules.get(name)
 }
