@@ -50,8 +50,10 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
 
   const direct = new WeakMap<Socket, { host: string | undefined; ingress: Ingress }>()
   app.decorateRequest('ingress')
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     const { socket, headers, rawHeaders } = request.raw
+    // Node's HTTP server has let go of this socket: an answer to it that is no WebSocket is its last.
+    if (headers.upgrade !== undefined) reply.raw.once('finish', () => socket.destroySoon())
     // A connection that keeps asking for the same host, with no front end in between, is the same every time.
     const before = direct.get(socket)
     if (before !== undefined && before.host === headers.host && isDirect(rawHeaders)) {
