@@ -11,7 +11,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { localSocketPath, resolvePaths } from '../../src/config/paths.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { RawClient } from '../support/client.ts'
-import { freePort, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
+import { freePort, startProcess, type TestProcess, TOKEN, tempDir } from '../support/gateway.ts'
 
 t.jobs = 2
 
@@ -269,6 +269,7 @@ t.test('starting', { jobs: 2 }, async (t) => {
       ])
         t.equal(mode(join(run.stateDir, each)), '600', each)
       t.equal(mode(join(run.stateDir, 'logs')), '700')
+      await printed(run, 'bootstrapToken')
       t.match(run.output(), new RegExp(`http://127\\.0\\.0\\.1:${run.port}/#bootstrapToken=`))
       t.notMatch(run.output(), gateway.auth.token, 'S13: the link holds no durable secret')
       t.ok(await listens('127.0.0.1', run.port))
@@ -488,6 +489,10 @@ t.test('R3: an embedder cannot listen beyond loopback without auth', async (t) =
     await socketApp.close()
   }
 })
+
+async function printed({ child, output }: TestProcess, text: string): Promise<void> {
+  while (!output().includes(text)) await once(child.stdout!, 'data')
+}
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
