@@ -50,7 +50,7 @@ async function start({ rounds, smoke }: Effort): Promise<Row[]> {
   const ours: number[] = []
   const bare: number[] = []
   for (let round = 0; round < rounds; round++) {
-    const gateway = await startGateway([command])
+    const gateway = await startGateway(command())
     ours.push(gateway.readyMs)
     await gateway.stop()
     bare.push(await timeBareStart())
@@ -78,7 +78,7 @@ async function start({ rounds, smoke }: Effort): Promise<Row[]> {
 }
 
 async function memory({ settleMs }: Effort): Promise<Row[]> {
-  const [gateway, bare] = await Promise.all([startGateway([command]), startBare('fastify')])
+  const [gateway, bare] = await Promise.all([startGateway(command()), startBare('fastify')])
   const [ours, theirs] = [await settledKB(gateway.pid, settleMs), await settledKB(bare.pid, 0)]
   await Promise.all([gateway.stop(), bare.stop()])
   const mb = (kb: number): string => `${(kb / 1024).toFixed(0)} MB`
@@ -87,12 +87,12 @@ async function memory({ settleMs }: Effort): Promise<Row[]> {
 }
 
 async function health({ rounds }: Effort): Promise<Row[]> {
-  const gateway = await startGateway([command])
+  const gateway = await startGateway(command())
   const env = { ...cleanEnv(path.dirname(gateway.stateDir)), OPENCLAW_STATE_DIR: gateway.stateDir }
   const ours: number[] = []
   const bare: number[] = []
   for (let round = 0; round < rounds * 2; round++) {
-    ours.push(await timeProcess([command, 'health'], env))
+    ours.push(await timeProcess([...command(), 'health'], env))
     bare.push(await timeProcess(['-e', '0'], env))
   }
   await gateway.stop()
@@ -125,7 +125,7 @@ async function rates(plan: {
   effort: Effort
   unit: string
 }): Promise<Row[]> {
-  const [gateway, bare] = await Promise.all([startGateway([command]), startBare(plan.bare)])
+  const [gateway, bare] = await Promise.all([startGateway(command()), startBare(plan.bare)])
   const ours: number[] = []
   const theirs: number[] = []
   try {
@@ -152,7 +152,7 @@ async function rates(plan: {
 }
 
 async function idle({ idle: count, settleMs }: Effort): Promise<Row[]> {
-  const [gateway, bare] = await Promise.all([startGateway([command]), startBare('ws')])
+  const [gateway, bare] = await Promise.all([startGateway(command()), startBare('ws')])
   const each = async (pid: number, target: { port: number; token?: string }): Promise<number> => {
     // Code and heap that the first connections bring along are no cost of a connection.
     await load({ kind: 'connect', count: 300, concurrency: 8, ...target })
@@ -175,7 +175,7 @@ async function idle({ idle: count, settleMs }: Effort): Promise<Row[]> {
 }
 
 async function fan({ rounds, fan: clients, smoke }: Effort): Promise<Row[]> {
-  const [gateway, bare] = await Promise.all([startGateway([command]), startBare('ws')])
+  const [gateway, bare] = await Promise.all([startGateway(command()), startBare('ws')])
   const work = { kind: 'fan', clients, rounds: smoke ? 3 : 50 } as const
   const ours: number[] = []
   const theirs: number[] = []

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, statSync } from 'node:fs'
+import { globSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort, waitReady } from '../scripts/gateway-process.ts'
@@ -9,15 +9,20 @@ import type { Found, Load } from './load.ts'
 const here = import.meta.dirname
 const root = path.dirname(here)
 
-/** The command that users run. */
-export const command = path.join(root, 'dist/cli/main.js')
+const bin = path.join(root, 'dist/cli/main.js')
+
+/** The command that users run: its file, after the flags of its first line. Ask once `dist/` is built. */
+export function command(): string[] {
+  const [first = ''] = readFileSync(bin, 'utf8').split('\n', 1)
+  return [...first.split(' ').filter((word) => word.startsWith('--')), bin]
+}
 
 /** Builds `dist/` when a source is newer than the command. */
 export function buildIfStale(): void {
   const newest = Math.max(
     ...globSync('src/**/*.ts', { cwd: root }).map((file) => statSync(path.join(root, file)).mtimeMs)
   )
-  const built = statSync(command, { throwIfNoEntry: false })
+  const built = statSync(bin, { throwIfNoEntry: false })
   if (built !== undefined && built.mtimeMs >= newest) return
   execFileSync('npm', ['run', 'build:dist'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
 }

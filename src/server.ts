@@ -1,9 +1,12 @@
-import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import type { IncomingMessage, RequestListener, Server } from 'node:http'
 import type { ListenOptions, Socket } from 'node:net'
 import { limiterKey } from './auth/addresses.ts'
 import { listenRefusal } from './auth/bind-policy.ts'
 import type { GatewayConfig } from './config/types.ts'
 import { isRecognised, listenerOf } from './plugins/ingress.ts'
+
+// Imported as an ES module, `node:http` evaluates its lazy exports and loads Undici: 5 MB that nobody here uses.
+const { createServer } = process.getBuiltinModule('node:http')
 
 /** Sockets on which nobody has authenticated yet, in all and from one address. More than one backlog fits in both. */
 const STRANGERS = 2_048
@@ -79,7 +82,13 @@ function boundStrangers(server: Server): void {
     makeRoom(own, STRANGERS_PER_ADDRESS)
     makeRoom(all, STRANGERS)
   })
-  server.on('upgrade', ({ socket }: IncomingMessage) => forgets.get(socket)?.())
+  server.on('upgrade', ({ socket }: IncomingMessage) => {
+    const forget = forgets.get(socket)
+    if (forget === undefined) return
+    forget()
+    forgets.delete(socket)
+    socket.off('close', forget)
+  })
 }
 
 const forgets = new WeakMap<Socket, () => void>()

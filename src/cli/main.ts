@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=8
+// The flag above: a burst of connections must not leave V8 with 100 MB of young space that it never gives back.
 import module from 'node:module'
 
 // Before any other import, so that all of them come out of the cache. Absent on the Node versions refused below.
