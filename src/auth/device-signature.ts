@@ -71,7 +71,8 @@ function signed(params: ConnectParams, claim: DeviceClaim, raw: Buffer): boolean
   }
 }
 
-function plain(text: string): string {
+/** A platform or device family as it is signed and compared: trimmed, ASCII letters in lower case. */
+export function plain(text: string): string {
   return text.trim().replace(/[A-Z]/g, (letter) => letter.toLowerCase())
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Authenticated } from '../auth/authenticate.ts'
-import type { ProvenDevice } from '../auth/device-signature.ts'
+import { type ProvenDevice, plain } from '../auth/device-signature.ts'
 import type { Ingress } from '../auth/ingress.ts'
 import { grant, within } from '../auth/scopes.ts'
 import { digest, freshSecret } from '../auth/secrets.ts'
@@ -222,7 +222,7 @@ function facts({ device, params, ingress }: Arrival): DeviceFacts {
 }
 
 function moved(known: PairedDevice, params: ConnectParams): boolean {
-  return known.platform.toLowerCase() !== params.client.platform.toLowerCase()
+  return plain(known.platform) !== plain(params.client.platform)
 }
 
 function sameSet(a: readonly string[], b: readonly string[]): boolean {
