@@ -24,9 +24,18 @@ export function lockState(stateDir: string, pid: number): StateLock | { heldBy: 
     if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error
     return { heldBy: readPid(pidFile) }
   }
+  held.add(db)
   writeFileSync(pidFile, `${pid}\n`, { mode: 0o600 })
-  return { release: () => db.close() }
+  return {
+    release() {
+      held.delete(db)
+      db.close()
+    }
+  }
 }
+
+// A connection that nothing refers to any more is closed by the garbage collector, and its lock goes with it.
+const held = new Set<DatabaseSync>()
 
 const SQLITE_BUSY = 5
 
