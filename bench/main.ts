@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { budgets, type Effort, type Row } from './budgets.ts'
 import { buildIfStale } from './processes.ts'
 
-const full: Effort = { rounds: 5, seconds: 2, idle: 5000, fan: 1000, settleMs: 3000, smoke: false }
+const full: Effort = { rounds: 9, seconds: 1, idle: 5000, fan: 1000, settleMs: 3000, smoke: false }
 const smoke: Effort = { rounds: 1, seconds: 0.2, idle: 50, fan: 50, settleMs: 100, smoke: true }
 
 const { values } = parseArgs({
