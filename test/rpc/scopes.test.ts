@@ -6,6 +6,9 @@ import { startApp, type TestApp, TOKEN } from '../support/gateway.ts'
 
 type Json = Record<string, unknown>
 
+// Wrong guesses are answered slowly, and here are hundreds.
+t.setTimeout(90_000)
+
 const WRONG = 'wrong-token-0123456789abcdef'
 const unhurried = { rateLimit: { maxAttempts: 10_000, exemptLoopback: false } }
 const modes: Record<string, { gateway: Json; auth: Json }> = {
