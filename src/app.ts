@@ -11,7 +11,7 @@ import notFound from './plugins/not-found.ts'
 import securityHeaders from './plugins/security-headers.ts'
 import surfaces from './plugins/surfaces.ts'
 import controlUi from './routes/control-ui.ts'
-import gateway from './routes/gateway.ts'
+import gateway, { SOCKET_PATH } from './routes/gateway.ts'
 import metrics from './routes/metrics.ts'
 import probes from './routes/probes.ts'
 import { startClock } from './rpc/clock.ts'
@@ -49,6 +49,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     // One log for all requests: nothing is logged for each, and a child logger each would cost more than the answer.
     childLoggerFactory: (log) => log,
     logController: new LogController({ disableRequestLogging: true }),
+    rewriteUrl: (request) => ((request as IncomingMessage).upgrade ? SOCKET_PATH : request.url!),
     bodyLimit: 1_048_576,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 256 }
@@ -98,15 +99,15 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(ingress)
   await app.register(authentication)
 
-  // What HTTP can reach. Probes are asked often and say little: they stay outside of what pages and APIs carry.
+  // What HTTP can reach. Probes are asked often and say little: they come before what every other route carries, those
+  // of users' plugins included.
   await app.register(probes)
-  await app.register(async (pages) => {
-    await pages.register(securityHeaders)
-    await pages.register(notFound)
-    await pages.register(metrics)
-    await pages.register(controlUi)
-    await pages.register(gateway)
-  })
+  await app.register(gateway)
+  await app.register(securityHeaders)
+  await app.register(notFound)
+  await app.register(metrics)
+  await app.register(controlUi)
+  await app.register(gateway)
 
   const stopClock = startClock(hub, health)
   app.addHook('onClose', () => {

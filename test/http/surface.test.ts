@@ -354,7 +354,9 @@ t.test('a gateway takes no route that does not say what may authenticate on it',
   const inject = async (method: 'GET' | 'POST', url: string, headers = {}) =>
     fresh.inject({ method, url, headers: { host: 'localhost', ...headers } })
   t.equal((await inject('POST', '/mine')).statusCode, 401)
-  t.equal((await inject('POST', '/mine', bearer(TOKEN))).statusCode, 200)
+  const mine = await inject('POST', '/mine', bearer(TOKEN))
+  t.equal(mine.statusCode, 200)
+  t.match(mine.headers, securityHeaders, "a user's route carries them too")
   t.equal((await inject('POST', '/mine', { ...bearer(TOKEN), 'tailscale-user-login': 'x' })).statusCode, 403, 'R8')
   t.equal((await inject('GET', '/mine')).headers.allow, 'POST')
   t.equal((await inject('GET', '/child')).statusCode, 401)
