@@ -24,7 +24,7 @@ export function buildIfStale(): void {
   )
   const built = statSync(bin, { throwIfNoEntry: false })
   if (built !== undefined && built.mtimeMs >= newest) return
-  execFileSync('npm', ['run', 'build:dist', '--loglevel=error'], { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
+  execFileSync('npm', ['run', 'build:dist', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
 }
 
 /** A bare server in a process of its own. */
