@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { SOCKET_PATH } from './auth/surfaces.ts'
 import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
 import { VERSION } from './package.ts'
@@ -11,7 +12,7 @@ import notFound from './plugins/not-found.ts'
 import securityHeaders from './plugins/security-headers.ts'
 import surfaces from './plugins/surfaces.ts'
 import controlUi from './routes/control-ui.ts'
-import gateway, { SOCKET_PATH } from './routes/gateway.ts'
+import gateway from './routes/gateway.ts'
 import metrics from './routes/metrics.ts'
 import probes from './routes/probes.ts'
 import { startClock } from './rpc/clock.ts'
@@ -49,7 +50,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     // One log for all requests: nothing is logged for each, and a child logger each would cost more than the answer.
     childLoggerFactory: (log) => log,
     logController: new LogController({ disableRequestLogging: true }),
-    rewriteUrl: (request) => ((request as IncomingMessage).upgrade ? SOCKET_PATH : request.url!),
+    // Clients open their socket on any path; so there is one door, and no other route can be reached by an upgrade.
+    rewriteUrl: (request) => ('upgrade' in request && request.upgrade === true ? SOCKET_PATH : request.url!),
     bodyLimit: 1_048_576,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 256 }
@@ -107,7 +109,6 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(notFound)
   await app.register(metrics)
   await app.register(controlUi)
-  await app.register(gateway)
 
   const stopClock = startClock(hub, health)
   app.addHook('onClose', () => {

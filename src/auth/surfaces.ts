@@ -1,6 +1,9 @@
 /** What a route is. Every route names its surface; the table below says what may authenticate on it. */
 export type Surface = 'probe' | 'static' | 'control-ui' | 'http-api' | 'websocket'
 
+/** The route of the surface `websocket`: every upgrade leads here, whatever path it names. */
+export const SOCKET_PATH = '/__openclaw__/socket'
+
 /** How a caller proved who they are. */
 export type AuthMethod =
   | 'owner'

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { SURFACES, type Surface } from '../auth/surfaces.ts'
+import { SOCKET_PATH, SURFACES, type Surface } from '../auth/surfaces.ts'
 import type { Scope } from '../protocol/scopes.ts'
 
 /** No route without a surface: what may authenticate on it is never left to chance, for plugins' routes neither. */
@@ -14,13 +14,13 @@ async function surfaces(app: FastifyInstance): Promise<void> {
       )
     }
     // Authentication on it is the handshake's, so a route of anybody else would have none.
-    if (config.surface === 'websocket' && url !== '/*') {
+    if (config.surface === 'websocket' && url !== SOCKET_PATH) {
       throw new Error(`route ${method} ${url}: the surface 'websocket' belongs to the gateway's own socket`)
     }
     if (config.surface === 'http-api' && config.scope === undefined) {
       throw new Error(`route ${method} ${url} is an HTTP API and must name its scope: config: { scope: 'operator.…' }`)
     }
-    if (config.surface === 'static' || url.includes('*')) return
+    if (config.surface === 'static' || config.surface === 'websocket' || url.includes('*')) return
     const known = methodsOf.get(url) ?? new Set()
     for (const each of [method].flat()) known.add(each)
     methodsOf.set(url, known)

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { SOCKET_PATH } from '../auth/surfaces.ts'
 import { Connection, type ConnectionHost } from '../rpc/connection.ts'
 import { admit } from '../rpc/handshake.ts'
 import { helloFor } from '../rpc/hello.ts'
 import { LIMITS } from '../rpc/limits.ts'
 
-/** The gateway's WebSocket, on any path that is no other route. */
+/** The gateway's WebSocket. */
 export default async function gateway(app: FastifyInstance): Promise<void> {
   const { config, hub, presence, waiting, registry, devices, authenticator, allowedOrigins, health } = app
   const hello = helloFor({
@@ -50,10 +51,10 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
   })
   app.route({
     method: 'GET',
-    url: '/*',
+    url: SOCKET_PATH,
     config: { surface: 'websocket' },
-    // A plain GET that no route knows: the Control UI's page, or 404.
-    handler: (_request: FastifyRequest, reply: FastifyReply) => reply.callNotFound(),
+    handler: (_request: FastifyRequest, reply: FastifyReply) =>
+      reply.code(404).type('text/plain; charset=utf-8').send('Not Found'),
     preHandler(request, reply, done) {
       const { listener, client } = request.ingress
       if (!request.ws) done()

@@ -29,7 +29,7 @@ const inventory: Record<string, Surface> = {
   '/control-ui-config.json': 'control-ui',
   '/__openclaw/control-ui-config.json': 'control-ui',
   '/assets/*': 'static',
-  '/*': 'websocket'
+  '/__openclaw__/socket': 'websocket'
 }
 // The files made by hand that lie beside the Control UI's page.
 for (const entry of readdirSync(PUBLIC_DIR, { withFileTypes: true }))
@@ -122,11 +122,10 @@ t.test('every route against every credential and every way in', async (t) => {
     launchCode: undefined
   })
   const paths = Object.entries(inventory).map(
-    ([url, surface]) =>
-      [url === '/assets/*' ? '/assets/none.js' : url === '/*' ? '/no/such.thing' : url, surface] as const
+    ([url, surface]) => [url === '/assets/*' ? '/assets/none.js' : url, surface] as const
   )
   const open = (surface: Surface) => surface !== 'http-api' && surface !== 'control-ui'
-  const answered = (path: string) => (/none|such/.test(path) ? 404 : 200)
+  const answered = (path: string) => (/none|socket/.test(path) ? 404 : 200)
 
   for (const [path, surface] of paths) {
     t.test(`${surface} ${path}`, async (t) => {
@@ -213,6 +212,16 @@ t.test('every route against every credential and every way in', async (t) => {
       }
     t.equal((await ask(strict, '/metrics', { ...through, ...bearer(TOKEN) })).status, 200, 'nothing was counted')
   })
+})
+
+t.test('S21: an upgrade opens the gateway socket on any path, and no other route', async (t) => {
+  const gateway = await startApp(t)
+  for (const path of [...Object.keys(inventory), '/any/path?token=x']) {
+    const client = await RawClient.open(gateway.ws + path, { headers: bearer(TOKEN) })
+    t.ok(client.nonce, path)
+    t.has(await client.connect(), { ok: false }, 'a bearer of the upgrade is no credential of the connect')
+    await client.close()
+  }
 })
 
 t.test('probes', async (t) => {
