@@ -204,6 +204,7 @@ export async function run(load: Load): Promise<Found> {
 }
 
 if (import.meta.main) {
+  process.on('disconnect', () => process.exit())
   process.send?.({ found: await run(JSON.parse(process.argv[2]!) as Load) })
   process.exit()
 }

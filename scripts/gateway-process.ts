@@ -95,11 +95,15 @@ export async function startGateway(command: readonly string[], timeoutMs = 20_00
   child.stdout.on('data', keep)
   child.stderr.on('data', keep)
   const exited = once(child, 'exit')
+  // When this process breaks, its gateways do not stay behind.
+  const orphan = (): boolean => child.kill('SIGKILL')
+  process.once('exit', orphan)
   const stop = async (): Promise<void> => {
     child.kill('SIGTERM')
     const killer = setTimeout(() => child.kill('SIGKILL'), 15_000)
     await exited
     clearTimeout(killer)
+    process.off('exit', orphan)
     rmSync(home, { recursive: true, force: true })
   }
   try {

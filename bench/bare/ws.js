@@ -20,3 +20,5 @@ server.on('listening', () => {
   const address = server.address()
   if (address !== null && typeof address === 'object') process.send?.(address.port)
 })
+// Nobody is left to measure it.
+process.on('disconnect', () => process.exit())
