@@ -72,7 +72,7 @@ const config = (more = {}) =>
 
 t.test(
   'acceptance 6: 10,000 malformed frames are refused, bounded, and leave the gateway alive',
-  { timeout: 60_000 },
+  { timeout: 100_000 },
   async (t) => {
     const gateway = await startProcess(t, { config: config() })
     const watcher = await RawClient.open(gateway.ws)

@@ -39,6 +39,7 @@ const config = JSON.stringify({
 for (const lane of ['a', 'b']) {
   t.test(
     `kill -9 during pairing and token writes loses nothing answered and approves nothing else (${lane})`,
+    { timeout: 110_000 },
     async (t) => {
       const stateDir = tempDir(t)
       writeFileSync(join(stateDir, 'openclaw.json'), config, { mode: 0o600 })
