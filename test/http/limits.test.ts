@@ -9,6 +9,7 @@ import { RawClient, refusedUpgrade } from '../support/client.ts'
 import { startApp, startProcess, type TestProcess, TOKEN } from '../support/gateway.ts'
 
 t.jobs = 3
+t.setTimeout(110_000)
 
 type Where = { port: number } | { socketPath: string }
 

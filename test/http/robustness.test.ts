@@ -9,6 +9,8 @@ import WebSocket from 'ws'
 import { RawClient, TestDevice } from '../support/client.ts'
 import { startProcess, type TestProcess, TOKEN, tempDir } from '../support/gateway.ts'
 
+t.setTimeout(110_000)
+
 const AFTER = 8_000
 const BEFORE = 2_000
 

@@ -14,6 +14,7 @@ import { RawClient } from '../support/client.ts'
 import { freePort, startProcess, type TestProcess, TOKEN, tempDir } from '../support/gateway.ts'
 
 t.jobs = 2
+t.setTimeout(110_000)
 
 const cli = new URL('../../src/cli/main.ts', import.meta.url).pathname
 const auth = { mode: 'token', token: TOKEN }

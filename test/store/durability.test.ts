@@ -12,6 +12,7 @@ import { cli, RawClient, TestDevice } from '../support/client.ts'
 import { startProcess, TOKEN, tempDir } from '../support/gateway.ts'
 
 t.jobs = 2
+t.setTimeout(110_000)
 
 /** What a client was told of a device; nothing is known of a change whose answer never came. */
 interface Known {
