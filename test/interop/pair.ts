@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -55,6 +55,7 @@ async function run(cli: string, args: readonly string[], home: string, gateway: 
   })
   const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
   const [code, stdout, stderr] = await Promise.all([exit, text(child.stdout), text(child.stderr)])
+  rmSync(folder, { recursive: true, force: true })
   return { code, stdout, stderr }
 }
 
