@@ -147,6 +147,8 @@ t.test('every route against every credential and every way in', async (t) => {
         // Probes are asked often and say little: JSON of a fixed shape, never a page.
         if (surface === 'probe')
           t.match(answer.headers, { 'content-type': /^application\/json/, 'cache-control': 'no-store' })
+        // A plain request to the socket's path is a 404 of two words.
+        else if (surface === 'websocket') t.equal(answer.headers['content-type'], 'text/plain; charset=utf-8')
         else t.match(answer.headers, securityHeaders)
         for (const cors of ['access-control-allow-origin', 'x-powered-by', 'server']) t.notOk(answer.headers[cors])
         if (status !== 401) continue
