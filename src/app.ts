@@ -7,7 +7,7 @@ import type { Config } from './config/types.ts'
 import { VERSION } from './package.ts'
 import authentication from './plugins/authentication.ts'
 import errors from './plugins/errors.ts'
-import ingress from './plugins/ingress.ts'
+import ingress, { isUpgrade } from './plugins/ingress.ts'
 import notFound from './plugins/not-found.ts'
 import securityHeaders from './plugins/security-headers.ts'
 import surfaces from './plugins/surfaces.ts'
@@ -51,7 +51,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     childLoggerFactory: (log) => log,
     logController: new LogController({ disableRequestLogging: true }),
     // Clients open their socket on any path; so there is one door, and no other route can be reached by an upgrade.
-    rewriteUrl: (request) => ('upgrade' in request && request.upgrade === true ? SOCKET_PATH : request.url!),
+    rewriteUrl: (request) => (isUpgrade(request) ? SOCKET_PATH : request.url!),
     bodyLimit: 1_048_576,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 256 }
@@ -100,15 +100,14 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(surfaces)
   await app.register(ingress)
   await app.register(authentication)
-
-  // What HTTP can reach. Probes are asked often and say little: they come before what every other route carries, those
-  // of users' plugins included.
-  await app.register(probes)
-  await app.register(gateway)
   await app.register(securityHeaders)
   await app.register(notFound)
+
+  // What can be reached.
+  await app.register(probes)
   await app.register(metrics)
   await app.register(controlUi)
+  await app.register(gateway)
 
   const stopClock = startClock(hub, health)
   app.addHook('onClose', () => {

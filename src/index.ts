@@ -1,7 +1,7 @@
 /** The library's face: build the gateway as a Fastify app, and what a plugin needs to know of it. */
 export { type AppDeps, buildApp } from './app.ts'
 export type { Ingress, Listener } from './auth/ingress.ts'
-export { type AuthMethod, type Surface, SURFACES } from './auth/surfaces.ts'
+export { type AuthMethod, SURFACES, type Surface } from './auth/surfaces.ts'
 export { ConfigError } from './config/errors.ts'
 export { type LoadOptions, loadConfig } from './config/load.ts'
 export { resolvePaths } from './config/paths.ts'

@@ -35,7 +35,7 @@ const hopHeader =
 const claimHeader = /^(?:forwarded|x-forwarded(?:-.*)?|x-real-ip|tailscale-.*)$/
 
 /** What a header's name says about the path a request took. */
-type HeaderKind = 'plain' | 'hop' | 'claim' | 'imitation'
+type HeaderKind = 'plain' | 'host' | 'hop' | 'claim' | 'imitation'
 
 // The same few names come with every request; asking the patterns once for each is enough.
 const kinds = new Map<string, HeaderKind>()
@@ -48,7 +48,9 @@ function headerKind(name: string): HeaderKind {
   const lower = name.toLowerCase()
   const plain = lower.replaceAll('_', '-')
   const kind = !hopHeader.test(plain)
-    ? 'plain'
+    ? lower === 'host'
+      ? 'host'
+      : 'plain'
     : plain !== lower
       ? 'imitation'
       : claimHeader.test(plain)
@@ -58,10 +60,15 @@ function headerKind(name: string): HeaderKind {
   return kind
 }
 
-/** Reports whether raw headers (name, value, name, …) hold nothing that a front end writes. */
-export function isDirect(rawHeaders: readonly string[]): boolean {
-  for (let i = 0; i < rawHeaders.length; i += 2) if (headerKind(rawHeaders[i]!) !== 'plain') return false
-  return true
+/** The host that raw headers (name, value, name, …) ask for, when they hold nothing that a front end writes. */
+export function directHost(rawHeaders: readonly string[]): string | undefined {
+  let host: string | undefined
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const kind = headerKind(rawHeaders[i]!)
+    if (kind === 'host') host ??= rawHeaders[i + 1]
+    else if (kind !== 'plain') return undefined
+  }
+  return host
 }
 
 interface Raw {
@@ -77,7 +84,7 @@ export function ingress(raw: Raw, policy: IngressPolicy): Ingress | IngressRefus
   let claim = false
   for (const name in raw.headers) {
     const kind = headerKind(name)
-    if (kind === 'plain') continue
+    if (kind === 'plain' || kind === 'host') continue
     hop = true
     if (kind === 'imitation') return { refused: 'proxy_attribution_required' }
     if (kind === 'claim') claim = true

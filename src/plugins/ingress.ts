@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 import { hostname, networkInterfaces } from 'node:os'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { compileCidrs } from '../auth/addresses.ts'
 import { hostAllowed, hostPolicy } from '../auth/host.ts'
-import { type Ingress, ingress, isDirect, type Listener } from '../auth/ingress.ts'
+import { directHost, type Ingress, ingress, type Listener } from '../auth/ingress.ts'
 import { refusal } from './errors.ts'
 
 // Only whoever accepted a socket may say which listener it came through. Sockets of the main port carry no tag.
@@ -33,6 +33,11 @@ export function isRecognised(socket: Socket): boolean {
   return recognised.has(socket)
 }
 
+/** Reports whether a request asks for a WebSocket; Node's parser says so, and its types do not. */
+export function isUpgrade(request: object): boolean {
+  return 'upgrade' in request && request.upgrade === true
+}
+
 /** Decides where each request comes from, before anything else looks at it, and refuses what cannot be attributed. */
 async function ingressPlugin(app: FastifyInstance): Promise<void> {
   const { gateway } = app.config
@@ -48,19 +53,21 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
     origins: [gateway.publicOrigin ?? '', ...gateway.controlUi.allowedOrigins]
   })
 
-  const direct = new WeakMap<Socket, { host: string | undefined; ingress: Ingress }>()
+  const direct = new WeakMap<Socket, { host: string; ingress: Ingress }>()
   app.decorateRequest('ingress')
   app.addHook('onRequest', (request, reply, done) => {
-    const { socket, headers, rawHeaders } = request.raw
+    const { socket } = request.raw
     // Node's HTTP server has let go of this socket: an answer to it that is no WebSocket is its last.
-    if (headers.upgrade !== undefined) reply.raw.once('finish', () => socket.destroySoon())
+    if (isUpgrade(request.raw)) reply.raw.once('finish', () => socket.destroySoon())
     // A connection that keeps asking for the same host, with no front end in between, is the same every time.
+    const host = directHost(request.raw.rawHeaders)
     const before = direct.get(socket)
-    if (before !== undefined && before.host === headers.host && isDirect(rawHeaders)) {
+    if (before !== undefined && before.host === host) {
       request.ingress = before.ingress
-      done()
+      enter(request, reply, done)
       return
     }
+    const { headers } = request.raw
     const found = ingress({ listener: listenerOf(socket), peer: socket.remoteAddress, headers }, policy)
     if ('refused' in found) {
       done(
@@ -80,9 +87,15 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
       )
       return
     }
-    if (!found.forwarded) direct.set(socket, { host: headers.host, ingress: found })
-    done()
+    if (host !== undefined) direct.set(socket, { host, ingress: found })
+    enter(request, reply, done)
   })
+
+  // A request that no route knows ends here, before its body is read: strangers' bodies are nobody's to wait for.
+  function enter(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+    if (request.is404) void app.unknown(request, reply)
+    else done()
+  }
 }
 
 declare module 'fastify' {

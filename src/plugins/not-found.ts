@@ -4,15 +4,11 @@ import { hangUp } from './errors.ts'
 
 /** What happens to a request that no route knows: 405 where the path has other methods, a page of the Control UI, or 404. */
 async function notFound(app: FastifyInstance): Promise<void> {
-  // Answered before its body is read: strangers' bodies are nobody's to wait for.
-  app.addHook('preParsing', (request, reply, _payload, done) => {
-    if (request.is404) void unknown(request, reply)
-    else done()
-  })
-
+  app.decorate('unknown', unknown)
   app.setNotFoundHandler(unknown)
 
-  function unknown(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  async function unknown(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    await app.secure(reply)
     hangUp(reply)
     const allow = app.methodsOf.get(request.url.split('?', 1)[0]!)
     if (allow !== undefined && !allow.has(request.method)) {
@@ -28,9 +24,15 @@ function text(reply: FastifyReply, words: string): FastifyReply {
 
 declare module 'fastify' {
   interface FastifyInstance {
+    /** Answers a request that no route knows. */
+    unknown(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply>
     /** Answers a page request with the Control UI, or not at all. Set by the Control UI's route when it is enabled. */
     page: ((request: FastifyRequest, reply: FastifyReply) => FastifyReply | undefined) | undefined
   }
 }
 
-export default fp(notFound, { name: 'not-found', dependencies: ['errors', 'surfaces'], fastify: '5.x' })
+export default fp(notFound, {
+  name: 'not-found',
+  dependencies: ['errors', 'surfaces', 'security-headers'],
+  fastify: '5.x'
+})

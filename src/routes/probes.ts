@@ -9,7 +9,7 @@ export default async function probes(app: FastifyInstance): Promise<void> {
 
   for (const url of ['/health', '/healthz']) {
     app.get(url, { config }, (_request, reply) => {
-      reply.header('cache-control', 'no-store').type(json).send(live)
+      reply.header('cache-control', 'no-store').header('content-type', json).send(live)
     })
   }
   for (const url of ['/startup', '/startupz']) {
