@@ -8,8 +8,10 @@ export default async function probes(app: FastifyInstance): Promise<void> {
   const json = 'application/json; charset=utf-8'
 
   for (const url of ['/health', '/healthz']) {
-    app.get(url, { config }, (_request, reply) => {
-      reply.header('cache-control', 'no-store').header('content-type', json).send(live)
+    // Asynchronous on purpose: answers to pipelined requests then leave in one write.
+    app.get(url, { config }, async (_request, reply) => {
+      reply.header('cache-control', 'no-store').header('content-type', json)
+      return live
     })
   }
   for (const url of ['/startup', '/startupz']) {
