@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { describeAddress } from './auth/addresses.ts'
 import { SOCKET_PATH } from './auth/surfaces.ts'
 import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
@@ -77,8 +78,9 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   app.decorate('drain', () => drain(hub, waiting, health))
 
   // What can be called.
-  const listeners = () =>
-    app.addresses().map((each) => (typeof each === 'string' ? each : `${each.address}:${each.port}`))
+  const alsoListening: string[] = []
+  app.decorate('alsoListening', alsoListening)
+  const listeners = () => [...app.addresses().map(describeAddress), ...alsoListening]
   app.decorate(
     'registry',
     new Registry([
@@ -131,6 +133,8 @@ declare module 'fastify' {
     /** Sockets without a caller. */
     waiting: PreauthSockets
     registry: Registry
+    /** Addresses of listeners beside the app's own, which hand their sockets to it. */
+    alsoListening: string[]
     /** Tells every client that the gateway stops, waits a bounded time for calls under way, and closes every socket. */
     drain(): Promise<void>
   }

@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import type { FastifyInstance } from 'fastify'
+import { describeAddress } from './auth/addresses.ts'
 import type { ListenTarget } from './auth/bind-policy.ts'
 import type { Listener } from './auth/ingress.ts'
 import { acceptedBy } from './plugins/ingress.ts'
@@ -71,4 +72,5 @@ async function handOver(
     })
   })
   opened.push(server)
+  app.alsoListening.push(describeAddress(server.address()!))
 }

@@ -1,4 +1,4 @@
-import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
+import { type AddressInfo, BlockList, isIP, isIPv4, isIPv6 } from 'node:net'
 
 const loopback = list(['127.0.0.0', 8], ['::1', 128])
 const privateNets = list(
@@ -106,4 +106,10 @@ export function parseAuthority(text: string): { host: string; port: string } | u
 /** Reports whether a host name is one that only this machine answers to. */
 export function isLoopbackHost(host: string): boolean {
   return host === 'localhost' || isLoopback(host)
+}
+
+/** A listener's address as people write it: `127.0.0.1:18789`, `[::1]:18789`, or a socket's path. */
+export function describeAddress(address: AddressInfo | string): string {
+  if (typeof address === 'string') return address
+  return isIPv6(address.address) ? `[${address.address}]:${address.port}` : `${address.address}:${address.port}`
 }

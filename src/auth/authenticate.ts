@@ -32,8 +32,8 @@ export interface Authenticated {
   ok: true
   method: AuthMethod
   allowance: Allowance
-  /** The device a token belongs to, with the digest it was found by. */
-  device: { deviceId: string; digest: Buffer } | undefined
+  /** The device a token belongs to, with the digest it was found by and when it was issued. */
+  device: { deviceId: string; digest: Buffer; issuedAtMs: number } | undefined
   /** A launch code that the caller's device may spend. */
   launchCode: Buffer | undefined
 }
@@ -57,7 +57,7 @@ const BUSY_MS = 1_000
 
 /** What `Authenticator` asks the store for; both by digest, so no secret leaves this file. */
 export interface IssuedCredentials {
-  findToken(digest: Buffer): Promise<{ deviceId: string; role: Role; scopes: Scope[] } | undefined>
+  findToken(digest: Buffer): Promise<{ deviceId: string; role: Role; scopes: Scope[]; createdAtMs: number } | undefined>
   findLaunchCode(digest: Buffer): Promise<Scope[] | undefined>
 }
 
@@ -140,7 +140,7 @@ export class Authenticator {
       if (own) {
         guess.succeed('device-token')
         const found = admit('device-token', new Set(token.scopes), {
-          device: { deviceId: token.deviceId, digest: hash }
+          device: { deviceId: token.deviceId, digest: hash, issuedAtMs: token.createdAtMs }
         })
         return { found, byToken: field === 'token' }
       }
@@ -233,7 +233,7 @@ class Guesses {
 function admit(
   method: AuthMethod,
   allowance: Allowance,
-  more: { device?: { deviceId: string; digest: Buffer }; launchCode?: Buffer } = {}
+  more: { device?: { deviceId: string; digest: Buffer; issuedAtMs: number }; launchCode?: Buffer } = {}
 ): Authenticated {
   return { ok: true, method, allowance, device: more.device, launchCode: more.launchCode }
 }

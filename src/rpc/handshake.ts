@@ -167,5 +167,5 @@ function isSilent(
 // The one of the caller's texts that let it in as a device; the other may be anything.
 function ownToken({ device }: Authenticated, texts: (string | undefined)[]): IssuedToken | undefined {
   const value = device && texts.map((text) => text?.trim()).find((text) => text && digest(text).equals(device.digest))
-  return value ? { value, issuedAtMs: Date.now() } : undefined
+  return value ? { value, issuedAtMs: device.issuedAtMs } : undefined
 }

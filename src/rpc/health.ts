@@ -13,6 +13,7 @@ export interface EventLoopHealth {
 }
 
 const DEGRADED_DELAY_MS = 500
+const RESOLUTION_MS = 20
 const MIN_INTERVAL_MS = 1_000
 
 /** Measures this process, and says whether it is ready. One sample a second at most, however many ask. */
@@ -20,7 +21,7 @@ export class Health {
   readonly startedAt = Date.now()
   /** Set when the process begins to stop: `/readyz` answers 503 from then on. */
   draining = false
-  readonly #delay = monitorEventLoopDelay({ resolution: 20 })
+  readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
   #utilization = performance.eventLoopUtilization()
   #cpu = process.cpuUsage()
   #sampledAt = performance.now()
@@ -69,8 +70,8 @@ export class Health {
   #sample(intervalMs: number): EventLoopHealth {
     const now = performance.eventLoopUtilization()
     const { utilization } = performance.eventLoopUtilization(now, this.#utilization)
-    const delayP99Ms = this.#delay.percentile(99) / 1e6
-    const delayMaxMs = this.#delay.max / 1e6
+    const delayP99Ms = late(this.#delay.percentile(99))
+    const delayMaxMs = late(this.#delay.max)
     this.#delay.reset()
     this.#utilization = now
     const cpu = process.cpuUsage(this.#cpu)
@@ -89,6 +90,11 @@ export class Health {
       cpuCoreRatio: round((cpu.user + cpu.system) / 1000 / intervalMs)
     }
   }
+}
+
+// The histogram holds the time between two samples: what exceeds the sampling interval is delay.
+function late(nanoseconds: number): number {
+  return Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS)
 }
 
 // An interval without a sample reports infinities.

@@ -152,9 +152,11 @@ export class DeviceStore {
   }
 
   /** The device and role a token belongs to, when the grant behind it still stands. */
-  async findToken(digest: Uint8Array): Promise<{ deviceId: string; role: Role; scopes: Scope[] } | undefined> {
+  async findToken(
+    digest: Uint8Array
+  ): Promise<{ deviceId: string; role: Role; scopes: Scope[]; createdAtMs: number } | undefined> {
     const row = this.#get(
-      `SELECT t.device_id, t.role, g.scopes FROM device_token t
+      `SELECT t.device_id, t.role, t.created_at, g.scopes FROM device_token t
        JOIN device_grant g ON g.device_id = t.device_id AND g.role = t.role AND g.revoked_at IS NULL
        WHERE t.digest = ?`,
       digest
@@ -163,7 +165,8 @@ export class DeviceStore {
     return {
       deviceId: row.device_id as string,
       role: row.role as Role,
-      scopes: JSON.parse(row.scopes as string) as Scope[]
+      scopes: JSON.parse(row.scopes as string) as Scope[],
+      createdAtMs: row.created_at as number
     }
   }
 

@@ -409,7 +409,9 @@ t.test('failed guesses', async (t) => {
   const remote: Ingress = { listener: 'main', peer: '10.0.0.1', client: '198.51.100.1', forwarded: true, local: false }
   const store = {
     findToken: async (hash: Buffer) =>
-      hash.equals(goodHash) ? { deviceId: 'd', role: 'operator' as const, scopes: [...SCOPES] } : undefined,
+      hash.equals(goodHash)
+        ? { deviceId: 'd', role: 'operator' as const, scopes: [...SCOPES], createdAtMs: 1 }
+        : undefined,
     findLaunchCode: async () => undefined
   }
   const { digest } = await import('../../src/auth/secrets.ts')
