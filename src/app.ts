@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
-import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import { describeAddress } from './auth/addresses.ts'
-import { SOCKET_PATH } from './auth/surfaces.ts'
 import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
 import { VERSION } from './package.ts'
 import authentication from './plugins/authentication.ts'
 import errors from './plugins/errors.ts'
-import ingress, { isUpgrade } from './plugins/ingress.ts'
+import ingress from './plugins/ingress.ts'
 import notFound from './plugins/not-found.ts'
 import securityHeaders from './plugins/security-headers.ts'
 import surfaces from './plugins/surfaces.ts'
@@ -47,16 +46,14 @@ export interface AppDeps {
 export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyInstance> {
   const app = fastify({
     serverFactory: (handler) => createGatewayServer(handler, config.gateway),
-    ...(deps.log === undefined ? { logger: false } : { loggerInstance: deps.log }),
-    // One log for all requests: nothing is logged for each, and a child logger each would cost more than the answer.
-    childLoggerFactory: (log) => log,
-    logController: new LogController({ disableRequestLogging: true }),
-    // Clients open their socket on any path; so there is one door, and no other route can be reached by an upgrade.
-    rewriteUrl: (request) => (isUpgrade(request) ? SOCKET_PATH : request.url!),
     bodyLimit: 1_048_576,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 256 }
   })
+
+  // Given as an option, Fastify would listen to every response and make every request a logger of its own, and half of
+  // what `/healthz` costs would be logging that never happens. One log serves all; `ingress` puts it on requests.
+  if (deps.log !== undefined) app.log = deps.log
 
   // The state that everything shares.
   const server = { version: VERSION, buildId: `openclaw-gateway-${VERSION}`, bootId: randomUUID() }

@@ -2,6 +2,7 @@ import type { IncomingMessage, RequestListener, Server } from 'node:http'
 import type { ListenOptions, Socket } from 'node:net'
 import { limiterKey } from './auth/addresses.ts'
 import { listenRefusal } from './auth/bind-policy.ts'
+import { SOCKET_PATH } from './auth/surfaces.ts'
 import type { GatewayConfig } from './config/types.ts'
 import { isRecognised, listenerOf } from './plugins/ingress.ts'
 
@@ -36,6 +37,10 @@ export function createGatewayServer(handler: RequestListener, gateway: GatewayCo
   )
   server.maxConnections = MAX_SOCKETS
   boundStrangers(server)
+  // Clients open their socket on any path; so there is one door, and no other route can be reached by an upgrade.
+  server.on('upgrade', (request: IncomingMessage) => {
+    request.url = SOCKET_PATH
+  })
 
   const listen = server.listen.bind(server) as (...args: unknown[]) => Server
   server.listen = ((...args: unknown[]) => {

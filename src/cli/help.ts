@@ -28,6 +28,6 @@ export function rootHelp(io: Io): string {
     ),
     section('Options:', GLOBAL_FLAGS),
     section('Examples:', EXAMPLES),
-    `${style.bold('Docs:')} docs/ in the package; every command takes --help, every report takes --json`
+    `${style.bold('Docs:')} README.md in the package; every command takes --help, every report takes --json`
   ].join('\n\n')
 }

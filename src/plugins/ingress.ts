@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { hostname, networkInterfaces } from 'node:os'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { compileCidrs } from '../auth/addresses.ts'
 import { hostAllowed, hostPolicy } from '../auth/host.ts'
@@ -33,9 +33,11 @@ export function isRecognised(socket: Socket): boolean {
   return recognised.has(socket)
 }
 
-/** Reports whether a request asks for a WebSocket; Node's parser says so, and its types do not. */
-export function isUpgrade(request: object): boolean {
-  return 'upgrade' in request && request.upgrade === true
+// What the last direct request of a connection was found to be; on the socket itself, because every request looks.
+const before = Symbol('ingress')
+interface Before {
+  host: string
+  ingress: Ingress
 }
 
 /** Decides where each request comes from, before anything else looks at it, and refuses what cannot be attributed. */
@@ -53,21 +55,23 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
     origins: [gateway.publicOrigin ?? '', ...gateway.controlUi.allowedOrigins]
   })
 
-  const direct = new WeakMap<Socket, { host: string; ingress: Ingress }>()
   app.decorateRequest('ingress')
   app.addHook('onRequest', (request, reply, done) => {
-    const { socket } = request.raw
+    request.log = app.log
+    const { raw } = request
+    const socket: Socket & { [before]?: Before } = raw.socket
     // Node's HTTP server has let go of this socket: an answer to it that is no WebSocket is its last.
-    if (isUpgrade(request.raw)) reply.raw.once('finish', () => socket.destroySoon())
+    if ('upgrade' in raw && raw.upgrade === true) reply.raw.once('finish', () => socket.destroySoon())
     // A connection that keeps asking for the same host, with no front end in between, is the same every time.
-    const host = directHost(request.raw.rawHeaders)
-    const before = direct.get(socket)
-    if (before !== undefined && before.host === host) {
-      request.ingress = before.ingress
-      enter(request, reply, done)
+    const host = directHost(raw.rawHeaders)
+    const known = socket[before]
+    if (known !== undefined && known.host === host) {
+      request.ingress = known.ingress
+      if (request.is404) void app.unknown(request, reply)
+      else done()
       return
     }
-    const { headers } = request.raw
+    const { headers } = raw
     const found = ingress({ listener: listenerOf(socket), peer: socket.remoteAddress, headers }, policy)
     if ('refused' in found) {
       done(
@@ -87,15 +91,11 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
       )
       return
     }
-    if (host !== undefined) direct.set(socket, { host, ingress: found })
-    enter(request, reply, done)
-  })
-
-  // A request that no route knows ends here, before its body is read: strangers' bodies are nobody's to wait for.
-  function enter(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+    if (host !== undefined) socket[before] = { host, ingress: found }
+    // A request that no route knows ends here, before its body is read: strangers' bodies are nobody's to wait for.
     if (request.is404) void app.unknown(request, reply)
     else done()
-  }
+  })
 }
 
 declare module 'fastify' {
