@@ -67,7 +67,7 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
     const known = socket[before]
     if (known !== undefined && known.host === host) {
       request.ingress = known.ingress
-      if (request.is404) void app.unknown(request, reply)
+      if (request.is404) app.unknown(request, reply).catch(done)
       else done()
       return
     }
@@ -93,7 +93,7 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
     }
     if (host !== undefined) socket[before] = { host, ingress: found }
     // A request that no route knows ends here, before its body is read: strangers' bodies are nobody's to wait for.
-    if (request.is404) void app.unknown(request, reply)
+    if (request.is404) app.unknown(request, reply).catch(done)
     else done()
   })
 }

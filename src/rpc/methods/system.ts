@@ -28,7 +28,6 @@ const anything = Type.Unknown()
 export function systemMethods(deps: SystemDeps): Method[] {
   const { config, hub, presence, health, identity } = deps
   const { gateway } = config
-  let heartbeats = true
 
   return [
     // Every client may ask, with or without scopes, with whatever params: it is how they find out that we live.
@@ -80,10 +79,7 @@ export function systemMethods(deps: SystemDeps): Method[] {
       name: 'set-heartbeats',
       scope: 'operator.admin',
       params: Type.Object({ enabled: Type.Boolean() }, { additionalProperties: false }),
-      handler({ enabled }) {
-        heartbeats = enabled
-        return { ok: true, enabled: heartbeats }
-      }
+      handler: ({ enabled }) => ({ ok: true, enabled })
     }),
     defineMethod({
       name: 'gateway.identity.get',
