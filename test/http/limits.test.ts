@@ -272,12 +272,12 @@ t.test('S18: 5,000 half-open sockets keep nobody out', { timeout: 100_000 }, asy
       const started = performance.now()
       t.ok((await client.call('health')).ok)
       const took = performance.now() - started
-      if (took > 2_000) t.fail(`an authenticated call took ${took | 0} ms with ${i + 1} sockets`)
+      if (took > 500) t.fail(`an authenticated call took ${took | 0} ms with ${i + 1} sockets`)
     }
   }
   const answer = await ask(gateway, bearer(TOKEN))
   t.equal(answer.status, 200, 'a new caller gets in')
-  t.ok(answer.ms < 3_000, `${answer.ms | 0} ms`)
+  t.ok(answer.ms < 1_000, `${answer.ms | 0} ms`)
   t.equal(await tryConnect(gateway.ws, { token: TOKEN }), 'ok')
   t.equal((await ask({ socketPath }, {})).status, 200, 'so does the owner')
   t.ok(alive <= 2_100, `${alive} of 5,000 strangers are kept`)
