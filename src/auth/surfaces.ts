@@ -10,6 +10,7 @@ export type AuthMethod =
   | 'none'
   | 'token'
   | 'password'
+  | 'named-token'
   | 'device-token'
   | 'launch-code'
   | 'trusted-proxy'
@@ -21,9 +22,19 @@ const open: readonly Surface[] = ['probe', 'static']
 // Default deny: a method that does not stand in a surface's row never authenticates there. Tailscale identity
 // stands in `control-ui` and `websocket` only, so no HTTP API can be opened by it (R7, R8, S10).
 const table: Record<Exclude<Surface, 'probe' | 'static'>, readonly AuthMethod[]> = {
-  'http-api': ['owner', 'none', 'token', 'password', 'trusted-proxy'],
-  'control-ui': ['owner', 'none', 'token', 'password', 'trusted-proxy', 'device-token', 'tailscale'],
-  websocket: ['owner', 'none', 'token', 'password', 'trusted-proxy', 'device-token', 'tailscale', 'launch-code']
+  'http-api': ['owner', 'none', 'token', 'password', 'named-token', 'trusted-proxy'],
+  'control-ui': ['owner', 'none', 'token', 'password', 'named-token', 'trusted-proxy', 'device-token', 'tailscale'],
+  websocket: [
+    'owner',
+    'none',
+    'token',
+    'password',
+    'named-token',
+    'trusted-proxy',
+    'device-token',
+    'tailscale',
+    'launch-code'
+  ]
 }
 
 /** The surfaces, for the route guard. */

@@ -19,3 +19,6 @@ export const DEFAULT_AUTO_APPROVE_SCOPES: readonly Scope[] = [
   'operator.approvals',
   'operator.questions'
 ]
+
+/** `gateway.auth.trustedProxy.socketMode`: the owner and the proxy's group. */
+export const DEFAULT_SOCKET_MODE = '0660'

@@ -1,7 +1,9 @@
+import { join } from 'node:path'
 import type { Scope } from '../protocol/scopes.ts'
-import { DEFAULT_AUTO_APPROVE_SCOPES, DEFAULT_PORT, DEFAULT_RATE_LIMIT } from './defaults.ts'
+import { DEFAULT_AUTO_APPROVE_SCOPES, DEFAULT_PORT, DEFAULT_RATE_LIMIT, DEFAULT_SOCKET_MODE } from './defaults.ts'
 import type { EnvConfig } from './env.ts'
 import { ConfigError } from './errors.ts'
+import { expand } from './paths.ts'
 import type { GatewayInput } from './schema.ts'
 import type {
   AuthMode,
@@ -49,7 +51,7 @@ export async function resolveGateway(input: ResolveInput): Promise<GatewayConfig
       allowTailscale: file.auth?.allowTailscale,
       rateLimit: { ...DEFAULT_RATE_LIMIT, ...file.auth?.rateLimit },
       identityScopes: identityScopes(file.auth?.identityScopes ?? {}),
-      trustedProxy: input.client ? undefined : trustedProxy(file.auth?.trustedProxy)
+      trustedProxy: input.client ? undefined : trustedProxy(file.auth?.trustedProxy, input)
     },
     trustedProxies: (file.trustedProxies ?? []).map((entry) => entry.trim()),
     allowRealIpFallback: file.allowRealIpFallback ?? false,
@@ -58,7 +60,15 @@ export async function resolveGateway(input: ResolveInput): Promise<GatewayConfig
       basePath: basePath(file.controlUi?.basePath ?? ''),
       allowedOrigins: file.controlUi?.allowedOrigins ?? []
     },
-    tailscale: { mode: tailscale },
+    tailscale: { mode: tailscale, socket: path(file.tailscale?.socket, input) },
+    tls: {
+      enabled: file.tls?.enabled ?? false,
+      autoGenerate: file.tls?.autoGenerate ?? true,
+      certPath: path(file.tls?.certPath, input) ?? join(input.paths.stateDir, 'gateway/tls/gateway-cert.pem'),
+      keyPath: path(file.tls?.keyPath, input) ?? join(input.paths.stateDir, 'gateway/tls/gateway-key.pem'),
+      caPath: path(file.tls?.caPath, input)
+    },
+    reload: { mode: file.reload?.mode ?? 'hybrid' },
     nodes: { pairing: { autoApproveLocal: file.nodes?.pairing?.autoApproveLocal ?? true } },
     remote: {
       url: remote?.url?.trim() || undefined,
@@ -147,8 +157,13 @@ function identityScopes(input: Readonly<Record<string, readonly Scope[]>>): Reco
   return grants
 }
 
-function trustedProxy(input: NonNullable<GatewayInput['auth']>['trustedProxy']): TrustedProxyConfig | undefined {
+function trustedProxy(
+  input: NonNullable<GatewayInput['auth']>['trustedProxy'],
+  places: ResolveInput
+): TrustedProxyConfig | undefined {
   if (input === undefined) return undefined
+  const { jwt } = input
+  const socket = path(input.socket, places)
   return {
     userHeader: input.userHeader.trim().toLowerCase(),
     requiredHeaders: (input.requiredHeaders ?? [])
@@ -156,11 +171,34 @@ function trustedProxy(input: NonNullable<GatewayInput['auth']>['trustedProxy']):
       .filter((name) => name !== ''),
     allowUsers: input.allowUsers ?? [],
     allowLoopback: input.allowLoopback ?? false,
+    socket:
+      socket === undefined
+        ? undefined
+        : {
+            path: socket,
+            mode: Number.parseInt(input.socketMode ?? DEFAULT_SOCKET_MODE, 8),
+            group: input.socketGroup?.trim() || undefined
+          },
+    jwt:
+      jwt === undefined
+        ? undefined
+        : {
+            issuer: jwt.issuer.trim(),
+            audience: [jwt.audience].flat().map((each) => each.trim()),
+            jwks: /^https?:/i.test(jwt.jwks) ? jwt.jwks.trim() : expand(jwt.jwks, places.paths.home),
+            header: jwt.header.trim().toLowerCase(),
+            userClaim: jwt.userClaim?.trim() || 'email'
+          },
     deviceAutoApprove: {
       enabled: input.deviceAutoApprove?.enabled ?? false,
-      scopes: input.deviceAutoApprove?.scopes ?? DEFAULT_AUTO_APPROVE_SCOPES
+      scopes: input.deviceAutoApprove?.scopes ?? DEFAULT_AUTO_APPROVE_SCOPES,
+      default: input.deviceAutoApprove?.scopes === undefined
     }
   }
+}
+
+function path(text: string | undefined, { paths }: ResolveInput): string | undefined {
+  return text === undefined || text.trim() === '' ? undefined : expand(text, paths.home)
 }
 
 function basePath(text: string): string {

@@ -12,6 +12,7 @@ const port = { type: 'integer', minimum: 1, maximum: 65535 } as const
 const count = { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const
 const amount = { type: 'integer', exclusiveMinimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const
 const scopes = { type: 'array', items: { type: 'string', enum: SCOPES } } as const
+const octal = { type: 'string', pattern: '^0?[0-7]{3}$' } as const
 
 const PROVIDER = '^[a-z][a-z0-9_-]{0,63}$'
 const ENV_ID = '^[A-Z][A-Z0-9_]{0,127}$'
@@ -90,6 +91,22 @@ export const GATEWAY_SCHEMA = {
             requiredHeaders: texts,
             allowUsers: texts,
             allowLoopback: flag,
+            // Ours: a listener for a proxy of this host, and the proxy's signed assertion.
+            socket: filled,
+            socketMode: octal,
+            socketGroup: filled,
+            jwt: {
+              type: 'object',
+              additionalProperties: false,
+              required: ['issuer', 'audience', 'jwks', 'header'],
+              properties: {
+                issuer: filled,
+                audience: { anyOf: [filled, { type: 'array', items: filled }] },
+                jwks: filled,
+                header: filled,
+                userClaim: filled
+              }
+            },
             deviceAutoApprove: {
               type: 'object',
               additionalProperties: false,
@@ -105,7 +122,11 @@ export const GATEWAY_SCHEMA = {
     tailscale: {
       type: 'object',
       additionalProperties: false,
-      properties: { mode: { anyOf: [{ const: 'off' }, { const: 'serve' }, { const: 'funnel' }] } }
+      properties: {
+        mode: { anyOf: [{ const: 'off' }, { const: 'serve' }, { const: 'funnel' }] },
+        // Ours: where tailscaled's LocalAPI listens, when it is not the usual place.
+        socket: filled
+      }
     },
     remote: {
       type: 'object',

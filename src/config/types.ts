@@ -52,7 +52,32 @@ export interface TrustedProxyConfig {
   requiredHeaders: readonly string[]
   allowUsers: readonly string[]
   allowLoopback: boolean
-  deviceAutoApprove: { enabled: boolean; scopes: readonly Scope[] }
+  /** The Unix socket of a proxy on this host, absolute; when set, no other listener takes an identity header (S4). */
+  socket: { path: string; mode: number; group: string | undefined } | undefined
+  /** The proxy's signed assertion; when set, its claim is the identity. */
+  jwt: AssertionConfig | undefined
+  /** `default` tells an unset list from the same list written out: only the first is widened for older clients. */
+  deviceAutoApprove: { enabled: boolean; scopes: readonly Scope[]; default: boolean }
+}
+
+/** `gateway.auth.trustedProxy.jwt`. */
+export interface AssertionConfig {
+  issuer: string
+  audience: readonly string[]
+  /** An https URL, or an absolute path. */
+  jwks: string
+  /** Lower-case name of the header that carries it. */
+  header: string
+  userClaim: string
+}
+
+/** `gateway.tls`; paths are absolute. */
+export interface TlsConfig {
+  enabled: boolean
+  autoGenerate: boolean
+  certPath: string
+  keyPath: string
+  caPath: string | undefined
 }
 
 /** The `gateway` section: what the file, the environment and the flags add up to. */
@@ -79,7 +104,9 @@ export interface GatewayConfig {
   trustedProxies: readonly string[]
   allowRealIpFallback: boolean
   controlUi: { enabled: boolean; basePath: string; allowedOrigins: readonly string[] }
-  tailscale: { mode: 'off' | 'serve' | 'funnel' }
+  tailscale: { mode: 'off' | 'serve' | 'funnel'; socket: string | undefined }
+  tls: TlsConfig
+  reload: { mode: 'off' | 'hybrid' }
   nodes: { pairing: { autoApproveLocal: boolean } }
   remote: {
     url: string | undefined

@@ -546,7 +546,9 @@ t.test('S11: no configuration starts that exposes an unauthenticated control sur
     requiredHeaders: [],
     allowUsers: [],
     allowLoopback: false,
-    deviceAutoApprove: { enabled: false, scopes: [] }
+    socket: undefined,
+    jwt: undefined,
+    deviceAutoApprove: { enabled: false, scopes: [], default: true }
   }
   let started = 0
   let wide = 0
