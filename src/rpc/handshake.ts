@@ -91,6 +91,7 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
     owner: auth.method === 'owner',
     method: auth.method,
     deviceId: identity?.deviceId,
+    token: undefined,
     user: undefined,
     address: ingress.client
   }

@@ -13,6 +13,8 @@ export interface Caller {
   /** How the caller authenticated. */
   method: string
   deviceId: string | undefined
+  /** The named token that the caller came with. */
+  token: { id: string; name: string; expiresAtMs: number | undefined } | undefined
   /** The verified identity, when an identity-aware front named one. */
   user: string | undefined
   /** Client address for people: an IP, or `local`. */
