@@ -45,7 +45,20 @@ const migrations = [
    ) STRICT;
    CREATE TABLE launch_code (
      digest BLOB PRIMARY KEY, scopes TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, device_id TEXT
-   ) STRICT;`
+   ) STRICT;`,
+  `CREATE TABLE named_token (
+     id TEXT PRIMARY KEY, name TEXT NOT NULL, digest BLOB NOT NULL UNIQUE, scopes TEXT NOT NULL, cidrs TEXT NOT NULL,
+     created_at INTEGER NOT NULL, created_by TEXT NOT NULL, expires_at INTEGER, revoked_at INTEGER,
+     last_used_at INTEGER, last_used_from TEXT
+   ) STRICT;
+   CREATE TABLE auth_event (
+     id INTEGER PRIMARY KEY AUTOINCREMENT, ts INTEGER NOT NULL, kind TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT,
+     method TEXT, who TEXT, address TEXT NOT NULL, listener TEXT, client TEXT, surface TEXT, detail TEXT,
+     count INTEGER NOT NULL
+   ) STRICT;
+   CREATE INDEX auth_event_denied ON auth_event (id) WHERE outcome = 'denied';
+   CREATE INDEX auth_event_other ON auth_event (id) WHERE outcome <> 'denied';
+   CREATE TRIGGER auth_event_stands BEFORE UPDATE ON auth_event BEGIN SELECT RAISE(ABORT, 'the trail is append-only'); END;`
 ]
 
 function migrate(db: DatabaseSync): void {
