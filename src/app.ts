@@ -20,16 +20,20 @@ import { drain } from './rpc/drain.ts'
 import { Health } from './rpc/health.ts'
 import { Hub } from './rpc/hub.ts'
 import { LIMITS } from './rpc/limits.ts'
+import { auditMethods } from './rpc/methods/audit.ts'
 import { configMethods } from './rpc/methods/config.ts'
 import { deviceMethods } from './rpc/methods/devices.ts'
 import { logMethods } from './rpc/methods/logs.ts'
 import { systemMethods } from './rpc/methods/system.ts'
+import { tokenMethods } from './rpc/methods/tokens.ts'
 import { PreauthSockets } from './rpc/preauth.ts'
 import { Presence, selfEntry } from './rpc/presence.ts'
 import { Registry } from './rpc/registry.ts'
 import { createGatewayServer } from './server.ts'
 import { DeviceStore } from './store/devices.ts'
 import { type GatewayIdentity, gatewayIdentity } from './store/identity.ts'
+import { TokenStore } from './store/tokens.ts'
+import { Trail } from './store/trail.ts'
 
 /** What a gateway is built from, besides its configuration. */
 export interface AppDeps {
@@ -59,6 +63,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   const server = { version: VERSION, buildId: `openclaw-gateway-${VERSION}`, bootId: randomUUID() }
   const identity = gatewayIdentity(deps.db)
   const devices = new DeviceStore(deps.db)
+  const tokens = new TokenStore(deps.db)
+  const trail = new Trail(deps.db, app.log)
   const hub = new Hub()
   const health = new Health()
   const presence = new Presence(hub, selfEntry(server))
@@ -67,6 +73,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   app.decorate('serverInfo', server)
   app.decorate('identity', identity)
   app.decorate('devices', devices)
+  app.decorate('tokens', tokens)
+  app.decorate('trail', trail)
   app.decorate('hub', hub)
   app.decorate('health', health)
   app.decorate('presence', presence)
@@ -90,7 +98,9 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
         log: app.log
       }),
       ...logMethods({ file: deps.logFile }),
-      ...deviceMethods({ devices, hub })
+      ...deviceMethods({ devices, hub, trail }),
+      ...tokenMethods({ tokens, hub, trail }),
+      ...auditMethods({ trail })
     ])
   )
 
@@ -114,6 +124,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     waiting.stop()
     presence.stop()
     health.stop()
+    trail.close()
   })
   return app
 }
@@ -124,6 +135,8 @@ declare module 'fastify' {
     serverInfo: { version: string; buildId: string; bootId: string }
     identity: GatewayIdentity
     devices: DeviceStore
+    tokens: TokenStore
+    trail: Trail
     hub: Hub
     health: Health
     presence: Presence

@@ -4,7 +4,9 @@ import { digest, freshSecret } from '../../auth/secrets.ts'
 import { expired, pendingEntry, publishResolved } from '../../devices/pairing.ts'
 import { invalidRequest } from '../../protocol/errors.ts'
 import { isScope, type Role, type Scope } from '../../protocol/scopes.ts'
-import type { DeviceRequest, DeviceStore, PairedDevice } from '../../store/devices.ts'
+import type { DeviceFacts, DeviceRequest, DeviceStore, PairedDevice } from '../../store/devices.ts'
+import type { AuthEvent, Trail } from '../../store/trail.ts'
+import { causedBy } from '../caused-by.ts'
 import type { Hub } from '../hub.ts'
 import { type Caller, defineMethod, type Method } from '../method.ts'
 
@@ -21,7 +23,7 @@ const closed = { additionalProperties: false } as const
 const LAUNCH_MS = 10 * 60_000
 
 /** Pairing from the operator's side: who waits, who is in, and ending either (§2.5). */
-export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub }): Method[] {
+export function deviceMethods({ devices, hub, trail }: { devices: DeviceStore; hub: Hub; trail: Trail }): Method[] {
   return [
     defineMethod({
       name: 'device.pair.list',
@@ -57,6 +59,7 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
           launchCode: undefined
         })
         publishResolved(hub, request, 'approved')
+        note('device.paired', `${nameOf(request)}: ${[...request.roles, ...request.scopes].join(', ')}`, caller)
         return { requestId, device: entries()((await devices.find(request.deviceId))!) }
       }
     }),
@@ -64,10 +67,11 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
       name: 'device.pair.reject',
       scope: 'operator.pairing',
       params: Type.Object({ requestId: text }, closed),
-      async handler({ requestId }) {
+      async handler({ requestId }, caller) {
         const request = await pending(requestId)
         await devices.removeRequest(requestId)
         publishResolved(hub, request, 'rejected')
+        note('device.rejected', nameOf(request), caller)
         return { requestId, deviceId: request.deviceId }
       }
     }),
@@ -89,7 +93,9 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
       params: Type.Object({ deviceId: text }, closed),
       async handler({ deviceId }, caller) {
         if (!mayManage(caller, deviceId)) throw invalidRequest('device pairing removal denied')
+        const name = await nameById(deviceId)
         if (!(await devices.remove(deviceId))) throw invalidRequest('unknown deviceId')
+        note('device.removed', name, caller)
         end(deviceId)
         return { deviceId }
       }
@@ -116,6 +122,7 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
         const token = freshSecret()
         await devices.rotateTokens(deviceId, role as Role, wanted, digest(token))
         const rotatedAtMs = Date.now()
+        note('device.rotated', `${await nameById(deviceId)}: ${[role, ...wanted].join(', ')}`, caller)
         end(deviceId)
         const result = { deviceId, role, scopes: wanted, rotatedAtMs }
         // Only a device sees its own token; anyone else only learns that it changed.
@@ -133,6 +140,7 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
         const grants = mayManage(caller, deviceId) ? (await devices.find(deviceId))?.grants : undefined
         if (!grants?.some((each) => each.role === role)) throw invalidRequest('device token revocation denied')
         await devices.revoke(deviceId, role as Role)
+        note('device.revoked', `${await nameById(deviceId)}: ${role}`, caller)
         end(deviceId)
         return { deviceId, role, revokedAtMs: Date.now() }
       }
@@ -142,7 +150,11 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
       name: 'device.pair.launchLink',
       scope: 'operator.admin',
       params: Type.Object({}, closed),
-      handler: () => launchLink(devices)
+      async handler(_params, caller) {
+        const link = await launchLink(devices)
+        note('launch.created', undefined, caller)
+        return link
+      }
     })
   ]
 
@@ -154,6 +166,10 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
 
   async function grantOf(deviceId: string, role: string): Promise<Scope[] | undefined> {
     return (await devices.find(deviceId))?.grants.find((each) => each.role === role && !each.revoked)?.scopes
+  }
+
+  async function nameById(deviceId: string): Promise<string> {
+    return nameOf((await devices.find(deviceId)) ?? { deviceId })
   }
 
   // A paired device as operators see it; who is connected is looked up once for all of them.
@@ -175,10 +191,20 @@ export function deviceMethods({ devices, hub }: { devices: DeviceStore; hub: Hub
     }
   }
 
+  function note(kind: AuthEvent['kind'], detail: string | undefined, caller: Caller): void {
+    trail.record({ kind, outcome: 'changed', detail, ...causedBy(caller, hub) })
+  }
+
   // After the answer is on its way: the caller may be the very device whose sockets end.
   function end(deviceId: string): void {
     setImmediate(() => hub.closeWhere(({ caller }) => caller?.deviceId === deviceId, 'deviceRemoved', 'device removed'))
   }
+}
+
+// A name that a person gave or the device claims, and the start of its key, which it cannot choose.
+function nameOf(device: Partial<DeviceFacts> & { deviceId: string; label?: string | undefined }): string {
+  const name = device.label ?? device.displayName ?? device.clientId
+  return `${name?.slice(0, 64) ?? 'device'} (${device.deviceId.slice(0, 12)})`
 }
 
 function isAdmin(caller: Caller): boolean {
