@@ -2,13 +2,18 @@ import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import { describeAddress } from './auth/addresses.ts'
+import type { IssuedCredentials, Witness } from './auth/authenticate.ts'
 import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
+import { noTailnet, type Tailnet } from './identity/tailnet.ts'
+import { createWitness } from './identity/witness.ts'
+import { Live } from './live.ts'
 import { VERSION } from './package.ts'
 import authentication from './plugins/authentication.ts'
 import errors from './plugins/errors.ts'
 import ingress from './plugins/ingress.ts'
 import notFound from './plugins/not-found.ts'
+import reload from './plugins/reload.ts'
 import securityHeaders from './plugins/security-headers.ts'
 import surfaces from './plugins/surfaces.ts'
 import controlUi from './routes/control-ui.ts'
@@ -44,6 +49,8 @@ export interface AppDeps {
   logFile: string
   /** The environment that `${VAR}` in the configuration file is read from, for `config.*`. */
   env?: Env
+  /** Reads the configuration again; without it, edits of the file take effect at the next start. */
+  load?: () => Promise<Config>
 }
 
 /** Builds the gateway. Nothing listens yet: `listen` the app, or hand it sockets as `main.ts` does. */
@@ -62,6 +69,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   // The state that everything shares.
   const server = { version: VERSION, buildId: `openclaw-gateway-${VERSION}`, bootId: randomUUID() }
   const identity = gatewayIdentity(deps.db)
+  const live = new Live(config)
   const devices = new DeviceStore(deps.db)
   const tokens = new TokenStore(deps.db)
   const trail = new Trail(deps.db, app.log)
@@ -69,12 +77,24 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   const health = new Health()
   const presence = new Presence(hub, selfEntry(server))
   const waiting = new PreauthSockets(LIMITS.handshakeMs)
-  app.decorate('config', config)
+  app.decorate('live', live)
+  app.decorate('config', { getter: () => live.config })
   app.decorate('serverInfo', server)
   app.decorate('identity', identity)
   app.decorate('devices', devices)
   app.decorate('tokens', tokens)
   app.decorate('trail', trail)
+  app.decorate('tailnet', noTailnet)
+  app.decorate(
+    'witness',
+    createWitness(() => live.access, app.tailnet, app.log)
+  )
+  app.decorate('credentials', {
+    findToken: (hash) => devices.findToken(hash),
+    findLaunchCode: (hash) => devices.findLaunchCode(hash),
+    findNamedToken: (hash) => tokens.find(hash),
+    namedTokenUsed: (id, address) => void tokens.used(id, address)
+  })
   app.decorate('hub', hub)
   app.decorate('health', health)
   app.decorate('presence', presence)
@@ -89,13 +109,23 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   app.decorate(
     'registry',
     new Registry([
-      ...systemMethods({ config, hub, presence, health, identity, server, listeners }),
+      ...systemMethods({
+        config: () => live.config,
+        reload: () => app.reloader?.state,
+        hub,
+        presence,
+        health,
+        identity,
+        server,
+        listeners
+      }),
       ...configMethods({
         paths: config.paths,
         env: deps.env ?? {},
         version: VERSION,
         publish: (event, payload) => hub.publish(event, payload),
-        log: app.log
+        log: app.log,
+        reloader: () => app.reloader
       }),
       ...logMethods({ file: deps.logFile }),
       ...deviceMethods({ devices, hub, trail }),
@@ -103,6 +133,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
       ...auditMethods({ trail })
     ])
   )
+
+  await app.register(reload, { load: deps.load })
 
   // In the order that makes it safe: refuse unattributed and misdirected requests, then unknown pages, then authenticate.
   await app.register(errors)
@@ -131,7 +163,12 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
 
 declare module 'fastify' {
   interface FastifyInstance {
+    /** The configuration and the access policy in force, which edits replace. */
+    live: Live
     config: Config
+    tailnet: Tailnet
+    witness: Witness
+    credentials: IssuedCredentials
     serverInfo: { version: string; buildId: string; bootId: string }
     identity: GatewayIdentity
     devices: DeviceStore

@@ -90,7 +90,9 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
   let opened: Server[] = []
   try {
     const db = openDatabase(join(stateDir, 'gateway.sqlite'))
-    const app = await buildApp(config, { db, log, logFile, env: options.env })
+    const { env, flags } = options
+    const load = () => loadConfig({ env, paths: config.paths, flags })
+    const app = await buildApp(config, { db, log, logFile, env, load })
     await app.ready()
     const targets = listenTargets(config.gateway, {
       loopbackWorks: config.gateway.bind !== 'auto' || (await canBind('127.0.0.1')),

@@ -68,7 +68,9 @@ export function compileCidrs(entries: readonly string[]): { has(address: string)
     const address = canonicalAddress(net)
     if (address === undefined) return { invalid: entry }
     const whole = isIPv4(address) ? 32 : 128
-    const bits = prefix === undefined ? whole : Number(prefix)
+    // The prefix of a mapped net counts the 96 bits that say so.
+    const mapped = whole === 32 && !isIPv4(net.trim()) ? 96 : 0
+    const bits = prefix === undefined ? whole : Number(prefix) - mapped
     if (bits < 1 || bits > whole) return { invalid: entry }
     block.addSubnet(address, bits, whole === 32 ? 'ipv4' : 'ipv6')
   }

@@ -1,7 +1,7 @@
 import type { RateLimitConfig } from '../config/types.ts'
 
 /** Which secret a guess was aimed at; each has its own count. */
-export type GuessKind = 'shared-secret' | 'device-token' | 'bootstrap-token'
+export type GuessKind = 'shared-secret' | 'named-token' | 'device-token' | 'bootstrap-token'
 
 /** What stands against a key right now. */
 export type Standing = { locked: false } | { locked: true; retryAfterMs: number }
@@ -12,28 +12,38 @@ interface Record {
 }
 
 const MAX_KEYS = 20_000
+const MAX_KNOWN = 10_000
+// Wrong guesses that all strangers together have, in multiples of what one of them has; beyond the bound nobody wanted a limit.
+const EVERYONE = 30
+const MAX_EVERYONE = 100_000
 const DELAYS_MS = [300, 500, 1000, 2000, 4000, 5000]
 const MAX_WAITING = 64
 const QUIET_MS = 60_000
 
 /**
  * Counts failed guesses by kind and client key, over HTTP and WebSocket together (§8, S19). A key that reaches
- * the limit is locked: even the right secret is refused until the lock ends. Bounded: the oldest key goes first.
+ * the limit is locked: even the right secret is refused until the lock ends. All strangers together have a budget
+ * too, so that a thousand addresses do not guess a thousand times as fast; it never counts against an address whose
+ * caller has been let in before. Bounded: the oldest key goes first.
  */
 export class Attempts {
-  readonly #limit: RateLimitConfig
+  readonly #limit: () => RateLimitConfig
   readonly #now: () => number
   readonly #records = new Map<string, Record>()
+  /** When the latest guesses of everyone failed, oldest first. */
+  readonly #everyone: number[] = []
+  readonly #known = new Set<string>()
 
-  constructor(limit: RateLimitConfig, now: () => number = Date.now) {
+  constructor(limit: () => RateLimitConfig, now: () => number = Date.now) {
     this.#limit = limit
     this.#now = now
   }
 
   /** Reports whether a key may be verified at all. Ask before every comparison. */
   standing(kind: GuessKind, key: string): Standing {
-    const record = this.#records.get(`${kind} ${key}`)
-    const left = record === undefined ? 0 : record.lockedUntil - this.#now()
+    const now = this.#now()
+    const own = (this.#records.get(`${kind} ${key}`)?.lockedUntil ?? 0) - now
+    const left = own > 0 || this.#known.has(key) ? own : this.#exhaustedFor(now)
     return left > 0 ? { locked: true, retryAfterMs: left } : { locked: false }
   }
 
@@ -41,13 +51,17 @@ export class Attempts {
   fail(kind: GuessKind, key: string): void {
     const id = `${kind} ${key}`
     const now = this.#now()
+    const { maxAttempts, windowMs, lockoutMs } = this.#limit()
     const record = this.#records.get(id) ?? { failures: [], lockedUntil: 0 }
     if (record.lockedUntil > now) return
-    const since = Math.max(record.lockedUntil, now - this.#limit.windowMs)
+    const since = Math.max(record.lockedUntil, now - windowMs)
     record.lockedUntil = 0
     record.failures = record.failures.filter((at) => at > since)
     record.failures.push(now)
-    if (record.failures.length >= this.#limit.maxAttempts) record.lockedUntil = now + this.#limit.lockoutMs
+    const budget = maxAttempts * EVERYONE
+    if (budget <= MAX_EVERYONE) this.#everyone.push(now)
+    while (this.#everyone.length > budget) this.#everyone.shift()
+    if (record.failures.length >= maxAttempts) record.lockedUntil = now + lockoutMs
     this.#records.delete(id)
     this.#records.set(id, record)
     if (this.#records.size > MAX_KEYS) this.#records.delete(this.#records.keys().next().value!)
@@ -58,12 +72,22 @@ export class Attempts {
     const record = this.#records.get(`${kind} ${key}`)
     if (record === undefined || record.failures.length === 0) return
     record.failures.pop()
-    if (record.failures.length < this.#limit.maxAttempts) record.lockedUntil = 0
+    this.#everyone.pop()
+    if (record.failures.length < this.#limit().maxAttempts) record.lockedUntil = 0
   }
 
-  /** Forgets the failures of a key after a success. */
+  /** Forgets the failures of a key after a success, and remembers its caller. */
   succeed(kind: GuessKind, key: string): void {
     this.#records.delete(`${kind} ${key}`)
+    this.#known.delete(key)
+    this.#known.add(key)
+    if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.keys().next().value!)
+  }
+
+  #exhaustedFor(now: number): number {
+    const { maxAttempts, windowMs } = this.#limit()
+    const oldest = this.#everyone.at(-(maxAttempts * EVERYONE))
+    return oldest === undefined ? 0 : oldest + windowMs - now
   }
 }
 

@@ -1,11 +1,14 @@
-import type { AuthMode, GatewayConfig } from '../config/types.ts'
 import type { Role, Scope } from '../protocol/scopes.ts'
-import { limiterKey } from './addresses.ts'
-import { Attempts, type GuessKind, LoopbackDelay } from './attempts.ts'
+import { type Access, identityScopes } from './access.ts'
+import { compileCidrs } from './addresses.ts'
+import { Attempts, LoopbackDelay } from './attempts.ts'
+import { Guesses } from './guesses.ts'
 import type { Ingress } from './ingress.ts'
-import type { Allowance } from './scopes.ts'
-import { digest, hasSecret, secretMatches } from './secrets.ts'
+import { type Allowance, STANDARD_SCOPES } from './scopes.ts'
+import { digest, fingerprint, secretMatches, TOKEN_PREFIX } from './secrets.ts'
 import { type AuthMethod, accepts, type Surface } from './surfaces.ts'
+import { type TailscaleWitness, tailscaleIdentity } from './tailscale.ts'
+import { type ProxyWitness, proxyIdentity } from './trusted-proxy.ts'
 
 /** Credentials as a caller sent them. */
 export interface Presented {
@@ -32,8 +35,14 @@ export interface Authenticated {
   ok: true
   method: AuthMethod
   allowance: Allowance
+  /** What the caller narrowed itself to, where its scopes come from no secret. */
+  cap: readonly string[] | undefined
+  /** Who a verified front end says it is. */
+  user: { id: string; name: string | undefined } | undefined
   /** The device a token belongs to, with the digest it was found by and when it was issued. */
   device: { deviceId: string; digest: Buffer; issuedAtMs: number } | undefined
+  /** The named token that was shown. */
+  token: { id: string; name: string; expiresAtMs: number | undefined } | undefined
   /** A launch code that the caller's device may spend. */
   launchCode: Buffer | undefined
 }
@@ -44,130 +53,189 @@ export interface AuthFailure {
   reason:
     | 'token_missing'
     | 'token_mismatch'
+    | 'token_expired'
+    | 'token_revoked'
     | 'password_missing'
     | 'password_mismatch'
     | 'device_token_mismatch'
     | 'bootstrap_token_invalid'
     | 'rate_limited'
     | 'unauthorized'
+  /** The protocol's word for why a trusted proxy's caller was not believed. */
+  detail?: string
   retryAfterMs?: number
+  /** For the server's own log alone: where the secret that did not match comes from, and its fingerprint. */
+  expected?: { source: string; fingerprint: string }
 }
 
-const BUSY_MS = 1_000
+/** A named token as the store knows it, whether it is still good or not. */
+export interface NamedTokenRecord {
+  id: string
+  name: string
+  scopes: Scope[]
+  cidrs: string[]
+  expiresAtMs: number | undefined
+  revokedAtMs: number | undefined
+}
 
-/** What `Authenticator` asks the store for; both by digest, so no secret leaves this file. */
+/** What `Authenticator` asks the stores for; all by digest, so no secret leaves this file. */
 export interface IssuedCredentials {
   findToken(digest: Buffer): Promise<{ deviceId: string; role: Role; scopes: Scope[]; createdAtMs: number } | undefined>
   findLaunchCode(digest: Buffer): Promise<Scope[] | undefined>
+  findNamedToken(digest: Buffer): Promise<NamedTokenRecord | undefined>
+  /** Hears of each use of a named token. */
+  namedTokenUsed(id: string, address: string): void
 }
+
+/** What `Authenticator` asks of the world: whom front ends speak for. */
+export type Witness = TailscaleWitness & Pick<ProxyWitness, 'verifyAssertion'>
+
+type Found = Authenticated | AuthFailure | undefined
 
 /** The one place that turns credentials into a caller, for HTTP and WebSocket alike (S21). */
 export class Authenticator {
-  readonly #mode: AuthMode
-  readonly #secret: Buffer | undefined
-  readonly #exemptLoopback: boolean
+  readonly #access: () => Access
   readonly #attempts: Attempts
   readonly #delay = new LoopbackDelay()
   readonly #issued: IssuedCredentials
+  readonly #witness: Witness
 
-  constructor(auth: GatewayConfig['auth'], issued: IssuedCredentials) {
-    this.#mode = auth.mode
-    const secret = auth.mode === 'token' ? auth.token : auth.mode === 'password' ? auth.password : undefined
-    // Blank text is no secret: a caller could send the same.
-    this.#secret = hasSecret(secret) ? digest(secret.value.trim()) : undefined
-    this.#exemptLoopback = auth.rateLimit.exemptLoopback
-    this.#attempts = new Attempts(auth.rateLimit)
+  constructor(access: () => Access, issued: IssuedCredentials, witness: Witness) {
+    this.#access = access
+    this.#attempts = new Attempts(() => access().gateway.auth.rateLimit)
     this.#issued = issued
+    this.#witness = witness
   }
 
   /** Decides one request. The limiter stands in front of every comparison (S19). */
   async authenticate(request: AuthRequest): Promise<Authenticated | AuthFailure> {
-    const { surface, ingress } = request
+    const access = this.#access()
+    const { mode } = access.gateway.auth
+    const { surface, ingress, presented } = request
     const may = (method: AuthMethod) => accepts(surface, method)
     if (ingress.listener === 'local' && may('owner')) return admit('owner', 'all')
     // Without auth only this machine gets in, and nothing durable is issued for it (S6, S11, D16).
-    if (this.#mode === 'none' && ingress.local && may('none')) return admit('none', 'all')
+    if (mode === 'none' && ingress.local && may('none')) return admit('none', 'all', { cap: ingress.cap })
+
+    const proxied = mode === 'trusted-proxy' && may('trusted-proxy') ? await this.#proxied(request, access) : undefined
+    if (proxied?.ok || proxied?.final) return proxied
 
     const guess = this.#guesses(request)
-    const shared = may(this.#mode) ? this.#sharedSecret(request.presented, guess) : 'absent'
-    if (shared === 'match') {
-      guess.succeed('shared-secret')
-      this.#delay.succeeded()
-      return admit(this.#mode, 'all')
-    }
-    const device = may('device-token') ? await this.#deviceToken(request, guess, shared === 'mismatch') : undefined
-    // What was sent as the shared secret is this device's own good token.
-    if (shared === 'mismatch' && device?.byToken) guess.forgive('shared-secret')
-    if (device?.found !== undefined) return device.found
-    const code = may('launch-code') ? await this.#launchCode(request, guess) : undefined
-    if (code?.found !== undefined) return code.found
+    const shown = await this.#shown(request, access, guess)
+    if (shown?.ok) return shown
+    // A credential that was shown is answered for, whoever else speaks for the caller.
+    const vouched = sent(presented) ? undefined : await this.#vouched(request, access)
+    if (vouched !== undefined) return vouched
 
-    const failure = this.#failure(request.presented, shared, device !== undefined, code !== undefined, guess)
     if (guess.wrong && ingress.local) await this.#delay.failed()
-    return failure
+    if (guess.lockedForMs > 0) return { ok: false, reason: 'rate_limited', retryAfterMs: guess.lockedForMs }
+    return shown ?? proxied ?? missing(mode)
   }
 
-  #sharedSecret(presented: Presented, guess: Guesses): 'absent' | 'match' | 'mismatch' | 'locked' {
-    const [first, second] =
-      this.#mode === 'password' ? [presented.password, presented.token] : [presented.token, presented.password]
-    const secret = first || second
-    if (this.#secret === undefined || !secret) return 'absent'
-    if (guess.locked('shared-secret')) return 'locked'
-    if (secretMatches(secret.trim(), this.#secret)) return 'match'
-    guess.fail('shared-secret')
-    return 'mismatch'
+  async #proxied(request: AuthRequest, access: Access): Promise<Authenticated | (AuthFailure & { final: boolean })> {
+    const { surface, ingress } = request
+    const { auth } = access.gateway
+    const verdict = await proxyIdentity(ingress, auth.trustedProxy!, {
+      isOwnAddress: access.isOwnAddress,
+      trustedProxies: access.ingress.trustedProxies,
+      verifyAssertion: (assertion) => this.#witness.verifyAssertion(assertion)
+    })
+    if ('reason' in verdict) return { ok: false, reason: 'unauthorized', detail: verdict.reason, final: verdict.final }
+    // An API call has no device to be approved: it may do what an operator does, a socket what its identity is granted.
+    const allowance = surface === 'websocket' ? identityScopes(access.gateway, verdict.user) : STANDARD_SCOPES
+    return admit('trusted-proxy', allowance, { cap: ingress.cap, user: { id: verdict.user, name: undefined } })
+  }
+
+  async #vouched({ surface, ingress }: AuthRequest, access: Access): Promise<Authenticated | undefined> {
+    if (!access.tailscale || !accepts(surface, 'tailscale')) return undefined
+    const identity = await tailscaleIdentity(ingress, this.#witness)
+    if (identity === undefined) return undefined
+    const { login, name, owner } = identity
+    const allowance = owner ? 'all' : identityScopes(access.gateway, login)
+    return admit('tailscale', allowance, { cap: ingress.cap, user: { id: login, name } })
+  }
+
+  /** What came along as a credential: good, wrong, or (undefined) nothing that this surface takes. */
+  async #shown(request: AuthRequest, access: Access, guess: Guesses): Promise<Found> {
+    const { surface, presented } = request
+    const text = sharedText(access, request)
+    const shared = text === undefined ? undefined : this.#sharedSecret(text, access, guess)
+    if (shared?.ok) return shared
+    // The same text is compared once more as each kind of token, and counts once.
+    const counted = shared !== undefined && text === presented.token
+    const named = accepts(surface, 'named-token') ? await this.#namedToken(request, guess, counted) : undefined
+    if (named?.ok) return named
+    const device = accepts(surface, 'device-token') ? await this.#deviceToken(request, guess, counted) : undefined
+    if (device?.ok) return device
+    const code = accepts(surface, 'launch-code') ? await this.#launchCode(request, guess) : undefined
+    return code?.ok ? code : (device ?? code ?? named ?? shared)
+  }
+
+  #sharedSecret(text: string, { secret, gateway }: Access, guess: Guesses): Found {
+    if (secret === undefined || guess.locked('shared-secret')) return undefined
+    const method = gateway.auth.mode === 'token' ? 'token' : 'password'
+    if (secretMatches(text.trim(), secret.digest)) {
+      guess.right('shared-secret')
+      this.#delay.succeeded()
+      return admit(method, 'all')
+    }
+    guess.count('shared-secret')
+    const expected = { source: secret.source, fingerprint: fingerprint(secret.digest) }
+    return { ok: false, reason: `${method}_mismatch`, expected }
+  }
+
+  async #namedToken({ presented, ingress }: AuthRequest, guess: Guesses, counted: boolean): Promise<Found> {
+    const text = presented.token?.trim()
+    if (!text?.startsWith(TOKEN_PREFIX) || guess.locked('named-token')) return undefined
+    // Counted before the store is asked, so that guesses made side by side cannot outrun the count.
+    if (!counted) guess.count('named-token')
+    const token = await this.#issued.findNamedToken(digest(text))
+    if (token === undefined) return undefined
+    // Whoever holds the token itself is no guesser, good as it may be or not.
+    guess.forgive(counted ? 'shared-secret' : 'named-token')
+    const { id, name, scopes, cidrs, expiresAtMs, revokedAtMs } = token
+    if (revokedAtMs !== undefined) return { ok: false, reason: 'token_revoked', detail: name }
+    if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) {
+      return { ok: false, reason: 'token_expired', detail: name }
+    }
+    if (!comesFrom(cidrs, ingress))
+      return { ok: false, reason: 'token_mismatch', detail: `${name}: outside of its CIDRs` }
+    guess.right('named-token')
+    this.#issued.namedTokenUsed(id, ingress.client)
+    return admit('named-token', new Set(scopes), { token: { id, name, expiresAtMs } })
   }
 
   // A device token comes in its own field, or (as older clients do) as the token; only its own device may use it.
-  async #deviceToken(
-    request: AuthRequest,
-    guess: Guesses,
-    countedAsShared: boolean
-  ): Promise<{ found: Authenticated | undefined; byToken: boolean } | undefined> {
-    const { presented, deviceId, surface } = request
+  async #deviceToken(request: AuthRequest, guess: Guesses, counted: boolean): Promise<Found> {
+    const { presented, deviceId, surface, role } = request
     if (surface === 'websocket' && deviceId === undefined) return undefined
-    for (const [field, text] of [
-      ['deviceToken', presented.deviceToken],
-      ['token', presented.token]
+    for (const [text, already] of [
+      [presented.deviceToken, false],
+      [presented.token, counted]
     ] as const) {
       if (!text || guess.locked('device-token')) continue
-      // Counted before the store is asked, so that guesses made side by side cannot outrun the count.
-      if (field === 'deviceToken' || !countedAsShared) guess.fail('device-token')
+      if (!already) guess.count('device-token')
       const hash = digest(text.trim())
       const token = await this.#issued.findToken(hash)
-      const own =
-        token !== undefined && (deviceId === undefined || token.deviceId === deviceId) && token.role === request.role
-      if (own) {
-        guess.succeed('device-token')
-        const found = admit('device-token', new Set(token.scopes), {
-          device: { deviceId: token.deviceId, digest: hash, issuedAtMs: token.createdAtMs }
-        })
-        return { found, byToken: field === 'token' }
-      }
+      if (token === undefined || token.role !== role || (deviceId ?? token.deviceId) !== token.deviceId) continue
+      guess.right('device-token')
+      if (already) guess.forgive('shared-secret')
+      const device = { deviceId: token.deviceId, digest: hash, issuedAtMs: token.createdAtMs }
+      return admit('device-token', new Set(token.scopes), { device })
     }
-    return presented.deviceToken ? { found: undefined, byToken: false } : undefined
+    // A wrong token alone is not known to have been meant as a device's.
+    return presented.deviceToken ? { ok: false, reason: 'device_token_mismatch' } : undefined
   }
 
-  async #launchCode(request: AuthRequest, guess: Guesses): Promise<{ found: Authenticated | undefined } | undefined> {
-    const code = request.presented.launchCode
-    if (!code || request.deviceId === undefined) return undefined
-    if (guess.locked('bootstrap-token')) return { found: undefined }
-    guess.fail('bootstrap-token')
-    const hash = digest(code.trim())
+  async #launchCode({ presented, deviceId }: AuthRequest, guess: Guesses): Promise<Found> {
+    const { launchCode } = presented
+    if (!launchCode || deviceId === undefined || guess.locked('bootstrap-token')) return undefined
+    guess.count('bootstrap-token')
+    const hash = digest(launchCode.trim())
     const scopes = await this.#issued.findLaunchCode(hash)
-    if (scopes === undefined) return { found: undefined }
+    if (scopes === undefined) return { ok: false, reason: 'bootstrap_token_invalid' }
     guess.forgive('bootstrap-token')
-    return { found: admit('launch-code', new Set(scopes), { launchCode: hash }) }
-  }
-
-  #failure(presented: Presented, shared: string, device: boolean, code: boolean, guess: Guesses): AuthFailure {
-    const retryAfterMs = guess.lockedForMs
-    if (retryAfterMs > 0) return { ok: false, reason: 'rate_limited', retryAfterMs }
-    if (device) return { ok: false, reason: 'device_token_mismatch' }
-    if (code) return { ok: false, reason: 'bootstrap_token_invalid' }
-    if (this.#mode !== 'token' && this.#mode !== 'password') return { ok: false, reason: 'unauthorized' }
-    const sent = shared !== 'absent' || presented.token || presented.password
-    return { ok: false, reason: `${this.#mode}_${sent ? 'mismatch' : 'missing'}` }
+    return admit('launch-code', new Set(scopes), { launchCode: hash })
   }
 
   /** Reports whether a client is locked out of shared-secret checks, for answers that carry no credential at all. */
@@ -177,63 +245,54 @@ export class Authenticator {
   }
 
   #guesses(from: { ingress: Ingress; origin: string | undefined }): Guesses {
-    return new Guesses(this.#attempts, this.#delay, from, this.#exemptLoopback)
+    return new Guesses(this.#attempts, this.#delay, from, this.#access().gateway.auth.rateLimit.exemptLoopback)
   }
 }
 
-// The guesses of one request: their key, and what the limiter said.
-class Guesses {
-  /** Never locked, only slowed down: a process of this machine that is no page. */
-  readonly #exempt: boolean
-  readonly #key: string
-  readonly #attempts: Attempts
-  readonly #delay: LoopbackDelay | undefined
-  lockedForMs = 0
-  wrong = false
-
-  constructor(
-    attempts: Attempts,
-    delay: LoopbackDelay,
-    { ingress, origin }: { ingress: Ingress; origin: string | undefined },
-    exemptLoopback: boolean
-  ) {
-    this.#attempts = attempts
-    this.#delay = ingress.local ? delay : undefined
-    this.#exempt = exemptLoopback && ingress.local && origin === undefined
-    // A page of this machine is counted by its Origin: one bad page must not lock the others, or the owner (§8, S2).
-    this.#key = ingress.local && origin !== undefined ? `origin ${origin.slice(0, 256)}` : limiterKey(ingress.client)
+/** The text that is compared with the shared secret, where this surface and mode take one. */
+function sharedText({ gateway }: Access, { surface, presented, ingress }: AuthRequest): string | undefined {
+  const { token, password } = presented
+  switch (gateway.auth.mode) {
+    case 'token':
+      return accepts(surface, 'token') ? token || password || undefined : undefined
+    case 'password':
+      return accepts(surface, 'password') ? password || token || undefined : undefined
+    case 'trusted-proxy':
+      // For callers of this machine that the proxy does not stand before, and in its own field.
+      return accepts(surface, 'password') && ingress.local ? password || undefined : undefined
+    case 'none':
+      return undefined
   }
+}
 
-  locked(kind: GuessKind): boolean {
-    if (this.#delay?.full) return this.#lockFor(BUSY_MS)
-    if (this.#exempt) return false
-    const standing = this.#attempts.standing(kind, this.#key)
-    return standing.locked && this.#lockFor(standing.retryAfterMs)
-  }
+function sent({ token, password, deviceToken, launchCode }: Presented): boolean {
+  return Boolean(token || password || deviceToken || launchCode)
+}
 
-  fail(kind: GuessKind): void {
-    this.wrong = true
-    if (!this.#exempt) this.#attempts.fail(kind, this.#key)
-  }
+function missing(mode: Access['gateway']['auth']['mode']): AuthFailure {
+  return { ok: false, reason: mode === 'token' || mode === 'password' ? `${mode}_missing` : 'unauthorized' }
+}
 
-  forgive(kind: GuessKind): void {
-    if (!this.#exempt) this.#attempts.forgive(kind, this.#key)
-  }
-
-  succeed(kind: GuessKind): void {
-    if (!this.#exempt) this.#attempts.succeed(kind, this.#key)
-  }
-
-  #lockFor(ms: number): true {
-    this.lockedForMs = Math.max(this.lockedForMs, ms)
-    return true
-  }
+function comesFrom(cidrs: readonly string[], { client, local }: Ingress): boolean {
+  if (cidrs.length === 0) return true
+  const nets = compileCidrs(cidrs)
+  return 'has' in nets && nets.has(local ? '127.0.0.1' : client)
 }
 
 function admit(
   method: AuthMethod,
   allowance: Allowance,
-  more: { device?: { deviceId: string; digest: Buffer; issuedAtMs: number }; launchCode?: Buffer } = {}
+  more: Partial<Pick<Authenticated, 'cap' | 'user' | 'device' | 'token' | 'launchCode'>> = {}
 ): Authenticated {
-  return { ok: true, method, allowance, device: more.device, launchCode: more.launchCode }
+  return {
+    ok: true,
+    method,
+    allowance,
+    cap: undefined,
+    user: undefined,
+    device: undefined,
+    token: undefined,
+    launchCode: undefined,
+    ...more
+  }
 }

@@ -3,6 +3,16 @@ import { isScope, type Scope } from '../protocol/scopes.ts'
 /** What a credential's stored record allows: a set of scopes, or everything. */
 export type Allowance = ReadonlySet<Scope> | 'all'
 
+/** What an operator whom a trusted proxy vouches for may do over HTTP, unless `x-openclaw-scopes` narrows it. */
+export const STANDARD_SCOPES: ReadonlySet<Scope> = new Set([
+  'operator.admin',
+  'operator.read',
+  'operator.write',
+  'operator.approvals',
+  'operator.pairing',
+  'operator.talk.secrets'
+])
+
 /**
  * The only way to a grant: what was asked for, cut down to the closed set of scopes and to what the credential's
  * record allows (S8, D1). Asking for nothing grants nothing.

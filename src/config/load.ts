@@ -7,7 +7,7 @@ import { resolveGateway } from './resolve.ts'
 import type { GatewayInput } from './schema.ts'
 import { resolveSecret } from './secrets.ts'
 import { type ConfigSource, readSource } from './source.ts'
-import type { ClientSecretKey, Config, ConfigFlags, GatewayConfig, Paths } from './types.ts'
+import type { ClientSecretKey, Config, ConfigFlags, Paths } from './types.ts'
 
 /** What `loadConfig` is told. */
 export interface LoadOptions {
@@ -43,25 +43,13 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
   const config: Config = {
     profile: paths.profile,
     paths: { ...paths },
-    file: { exists: source.exists, hash: source.hash },
+    file: { exists: source.exists, hash: source.hash, included: source.included.map(({ path }) => path) },
     gateway,
     logLevel: flags.verbose === true ? 'debug' : (env.OPENCLAW_LOG_LEVEL ?? (isLevel(level) ? level : 'info')),
-    warnings: client ? warnings : [...warnings, ...withoutEffect(gateway)],
+    warnings,
     fileSecret
   }
   return deepFreeze(config)
-}
-
-// What a server takes and cannot do: said out loud, because the owner would wait for it in vain.
-function withoutEffect({ tailscale, auth }: GatewayConfig): string[] {
-  const out: string[] = []
-  if (tailscale.mode !== 'off') {
-    out.push(`gateway.tailscale.mode: nothing is exposed; run "tailscale serve" yourself (see README) or set it to off`)
-  }
-  if (auth.mode === 'trusted-proxy') {
-    out.push('gateway.auth.mode: trusted-proxy lets nobody in yet, except over the local socket; use token or password')
-  }
-  return out
 }
 
 function checkedGateway(source: ConfigSource, paths: Paths, client: boolean) {
@@ -132,7 +120,8 @@ function isLevel(value: unknown): value is string {
   return typeof value === 'string' && /^(silent|fatal|error|warn|info|debug|trace)$/.test(value)
 }
 
-function deepFreeze<T>(value: T): T {
+/** Freezes a value and everything in it. */
+export function deepFreeze<T>(value: T): T {
   if (value !== null && typeof value === 'object' && !Object.isFrozen(value)) {
     Object.freeze(value)
     for (const child of Object.values(value)) deepFreeze(child)

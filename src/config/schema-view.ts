@@ -1,4 +1,5 @@
 import { isSecretPath } from './redact.ts'
+import { needsRestart } from './reload.ts'
 import { GATEWAY_SCHEMA } from './schema.ts'
 import type { ConfigSchema } from './validate.ts'
 
@@ -73,9 +74,10 @@ function childOf(key: string, schema: ConfigSchema, parent: string, holder: Conf
   }
 }
 
-// The running gateway read its own section once; how to reach another gateway is for clients, which read it each time.
-function reloadKind(path: string): 'restart' | 'none' {
-  return path.startsWith('gateway.remote') || !path.startsWith('gateway') ? 'none' : 'restart'
+// How to reach another gateway is for clients, which read it each time.
+function reloadKind(path: string): 'restart' | 'hot' | 'none' {
+  if (path.startsWith('gateway.remote') || !path.startsWith('gateway')) return 'none'
+  return needsRestart(path) ? 'restart' : 'hot'
 }
 
 function hintOf(path: string, schema: ConfigSchema): UiHint {

@@ -132,8 +132,8 @@ export type ClientSecretKey =
 export interface Config {
   readonly profile: string | undefined
   readonly paths: Paths
-  /** Reports whether the file existed, and SHA-256 of its bytes. */
-  readonly file: { exists: boolean; hash: string }
+  /** Reports whether the file existed, SHA-256 of its bytes, and the files it includes. */
+  readonly file: { exists: boolean; hash: string; included: readonly string[] }
   readonly gateway: Readonly<GatewayConfig>
   readonly logLevel: string
   /** Things worth telling the owner that do not stop the start. */

@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto'
 import type { Authenticated } from '../auth/authenticate.ts'
 import { type ProvenDevice, plain } from '../auth/device-signature.ts'
 import type { Ingress } from '../auth/ingress.ts'
-import { grant, within } from '../auth/scopes.ts'
+import { type Allowance, grant, within } from '../auth/scopes.ts'
 import { digest, freshSecret } from '../auth/secrets.ts'
 import { authRefusal, spentCode } from '../protocol/details.ts'
 import { RpcError } from '../protocol/errors.ts'
 import type { ConnectParams } from '../protocol/frames.ts'
 import { isScope, type Role, type Scope } from '../protocol/scopes.ts'
-import type { DeviceFacts, DeviceRequest, DeviceStore, PairedDevice } from '../store/devices.ts'
+import type { ApprovedVia, DeviceFacts, DeviceRequest, DeviceStore, PairedDevice } from '../store/devices.ts'
 
 /** A device asking to come in, its key already proven and its credential already accepted. */
 export interface Arrival {
@@ -17,8 +17,14 @@ export interface Arrival {
   role: Role
   auth: Authenticated
   ingress: Ingress
+  /** The scopes asked for, already narrowed where the caller is. */
+  requested: readonly string[]
+  /** True for one of our UIs in a browser. */
+  page: boolean
   /** True when the arrival may be paired, or widened, without asking anyone (§2.3). */
   silent: boolean
+  /** The scopes with which a trusted proxy's user enrols this device by itself; undefined where it may not (§9). */
+  autoApprove: readonly Scope[] | undefined
 }
 
 /** A fresh device token: the only time its text exists here. */
@@ -65,11 +71,17 @@ const words: Record<Reason, { message: string; hint: string }> = {
 export async function admitDevice(arrival: Arrival, store: DeviceStore, events: PairingEvents): Promise<Admission> {
   const { auth, device, params, role } = arrival
   // Scopes are for operators; a node that asks for some is approved by a person (it is not silent) and gets none.
-  const requested = role === 'operator' ? (params.scopes ?? []) : []
+  const requested = role === 'operator' ? arrival.requested : []
   // Locality alone issues nothing durable (S6): without auth the device works, and leaves no trace (D16).
   if (auth.method === 'none') return { scopes: grant(requested, auth.allowance) }
+  // A tailnet identity stands for a browser's whole session: nothing to approve, nothing to keep (D2).
+  const vouched = role === 'operator' ? identityAllowance(auth) : nothing
+  if (auth.method === 'tailscale' && arrival.page && (vouched === 'all' || vouched.size > 0)) {
+    return { scopes: grant(requested, vouched) }
+  }
   const known = await store.find(device.deviceId)
-  if (auth.launchCode !== undefined) return enrol(arrival, requested, store, events)
+  if (auth.launchCode !== undefined)
+    return enrol(arrival, grant(requested, auth.allowance), 'launch-link', store, events)
   if (known !== undefined && moved(known, params)) throw await ask(arrival, known, 'metadata-upgrade', store, events)
 
   if (auth.device !== undefined) {
@@ -78,37 +90,65 @@ export async function admitDevice(arrival: Arrival, store: DeviceStore, events: 
     return { scopes: grant(requested, auth.allowance) }
   }
   const granted = known?.grants.find((each) => each.role === role && !each.revoked)
-  if (granted !== undefined && within(requested, new Set(granted.scopes))) {
-    const value = freshSecret()
-    await store.addToken(device.deviceId, role, digest(value))
+  const held = granted === undefined ? undefined : union(granted.scopes, vouched)
+  if (held !== undefined && within(requested, held)) {
+    const issued = freshToken(arrival)
+    if (issued !== undefined) await store.addToken(device.deviceId, role, digest(issued.value))
     await store.seen(device.deviceId, 'connect', undefined)
-    return { scopes: grant(requested, new Set(granted.scopes)), token: { value, issuedAtMs: Date.now() } }
+    return { scopes: grant(requested, held), ...(issued === undefined ? {} : { token: issued }) }
   }
-  if (arrival.silent) return enrol(arrival, requested, store, events)
+  if (arrival.silent) {
+    const via = auth.method === 'owner' ? 'owner' : 'silent'
+    return enrol(arrival, grant(requested, auth.allowance), via, store, events)
+  }
+  if (arrival.autoApprove !== undefined && (known === undefined || granted !== undefined)) {
+    const scopes = new Set([...(granted?.scopes ?? []), ...arrival.autoApprove])
+    // Nothing more to be had without a person: the session is what the device holds already.
+    const more = granted === undefined || !within([...scopes], new Set(granted.scopes))
+    const admission = more ? await enrol(arrival, [...scopes], 'trusted-proxy', store, events) : {}
+    return { ...admission, scopes: grant([...requested, ...arrival.autoApprove], union([...scopes], vouched)) }
+  }
   const reason = known === undefined ? 'not-paired' : granted === undefined ? 'role-upgrade' : 'scope-upgrade'
   throw await ask(arrival, known, reason, store, events)
 }
 
+const nothing: ReadonlySet<Scope> = new Set()
+
+// What an identity is granted for this connection, beside what its device holds; a secret grants nothing to a device.
+function identityAllowance({ method, allowance }: Authenticated): Allowance {
+  return method === 'trusted-proxy' || method === 'tailscale' ? allowance : nothing
+}
+
+function union(scopes: readonly Scope[], more: Allowance): Allowance {
+  return more === 'all' ? 'all' : new Set([...scopes, ...more])
+}
+
+// A front end that vouches for every request needs no token in the browser; a native app comes back without one.
+function freshToken({ auth, page }: Arrival): IssuedToken | undefined {
+  if (auth.method === 'tailscale' || (auth.method === 'trusted-proxy' && page)) return undefined
+  return { value: freshSecret(), issuedAtMs: Date.now() }
+}
+
 /**
- * Approves a device at once, for a code, an owner or a trusted local caller, and gives it a token. What it asks for
- * replaces what it had, and its earlier tokens end: none of them grows with the new grant.
+ * Approves a device at once, for a code, an owner, a trusted local caller or a proxy's user, and gives it a token. What
+ * it asks for replaces what it had, and its earlier tokens end: none of them grows with the new grant.
  */
 async function enrol(
   arrival: Arrival,
-  requested: readonly string[],
+  scopes: Scope[],
+  via: ApprovedVia,
   store: DeviceStore,
   events: PairingEvents
 ): Promise<Admission> {
   const { auth, role } = arrival
   const { deviceId } = arrival.device
-  const scopes = grant(requested, auth.allowance)
-  const value = freshSecret()
+  const issued = freshToken(arrival)
   const pending = (await store.requests()).find((each) => each.deviceId === deviceId)
   const done = await store.approve({
     facts: facts(arrival),
-    via: auth.launchCode !== undefined ? 'launch-link' : auth.method === 'owner' ? 'owner' : 'silent',
+    via,
     grant: [{ role, scopes }],
-    token: digest(value),
+    token: issued && digest(issued.value),
     endTokens: true,
     requestId: pending?.requestId,
     launchCode: auth.launchCode
@@ -116,7 +156,7 @@ async function enrol(
   if (!done) throw spentCode()
   await store.seen(deviceId, 'connect', undefined)
   publishResolved(events, { requestId: pending?.requestId ?? randomUUID(), deviceId }, 'approved')
-  return { scopes, token: { value, issuedAtMs: Date.now() } }
+  return { scopes, ...(issued === undefined ? {} : { token: issued }) }
 }
 
 /** Tells the operators how a request ended. */
@@ -150,7 +190,7 @@ async function ask(
       remediationHint: hint,
       deviceId: arrival.device.deviceId,
       requestedRole: arrival.role,
-      ...(arrival.params.scopes?.length ? { requestedScopes: arrival.params.scopes } : {}),
+      ...(arrival.requested.length > 0 ? { requestedScopes: arrival.requested } : {}),
       ...(known === undefined
         ? {}
         : { approvedRoles: grants.map((each) => each.role), approvedScopes: approved?.scopes ?? [] }),
@@ -173,10 +213,10 @@ async function fileRequest(
   store: DeviceStore,
   events: PairingEvents
 ): Promise<DeviceRequest> {
-  const { role, device, params } = arrival
+  const { role, device } = arrival
   const earlier = (await store.requests()).find((each) => each.deviceId === device.deviceId)
   const live = earlier !== undefined && !expired(earlier, Date.now()) ? earlier : undefined
-  const asked = (params.scopes ?? []).filter(isScope)
+  const asked = arrival.requested.filter(isScope)
   // One request a device: asking again as an operator replaces the scopes, asking for one more role adds to it.
   const again = role === 'operator' && live?.roles.includes(role)
   const scopes = [...new Set([...(again ? [] : (live?.scopes ?? [])), ...asked])]
@@ -189,6 +229,7 @@ async function fileRequest(
     roles,
     scopes,
     isRepair: known !== undefined,
+    ...(arrival.auth.user === undefined ? {} : { user: arrival.auth.user.id.slice(0, 320) }),
     ts: Date.now()
   }
   await store.saveRequest(request)

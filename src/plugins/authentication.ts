@@ -1,8 +1,8 @@
 import auth from '@fastify/auth'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type Authenticated, Authenticator } from '../auth/authenticate.ts'
-import { checkOrigin, compileOrigins, type OriginVerdict } from '../auth/origin.ts'
+import { type Authenticated, Authenticator, type AuthFailure } from '../auth/authenticate.ts'
+import { checkOrigin, type OriginVerdict } from '../auth/origin.ts'
 import { covers } from '../auth/scopes.ts'
 import { isOpen } from '../auth/surfaces.ts'
 import { isScope, type Scope, satisfies } from '../protocol/scopes.ts'
@@ -11,9 +11,7 @@ import { recognise } from './ingress.ts'
 
 /** Authenticates every route of an authenticated surface, with the same function that the WebSocket uses. */
 async function authentication(app: FastifyInstance): Promise<void> {
-  const { gateway } = app.config
-  app.decorate('authenticator', new Authenticator(gateway.auth, app.devices))
-  app.decorate('allowedOrigins', compileOrigins([...gateway.controlUi.allowedOrigins, gateway.publicOrigin]))
+  app.decorate('authenticator', new Authenticator(() => app.live.access, app.credentials, app.witness))
   app.decorateRequest('auth')
   await app.register(auth, { defaultRelation: 'and' })
 
@@ -32,22 +30,19 @@ async function authentication(app: FastifyInstance): Promise<void> {
 
   function pageOf({ headers, ingress }: FastifyRequest): OriginVerdict {
     if (headers['sec-fetch-site'] === 'cross-site') return { ok: false, reason: 'origin not allowed' }
-    const { origin, host } = headers
-    return checkOrigin({ origin, host, ingress, required: false, allowed: app.allowedOrigins })
+    const { origin } = headers
+    return checkOrigin({ origin, host: ingress.host, ingress, required: false, allowed: app.live.access.origins })
   }
 
   async function authenticate(request: FastifyRequest): Promise<void> {
-    const token = bearer(request)
     const result = await app.authenticate(request)
-    if (result?.ok) {
+    if (result.ok) {
       request.auth = result
       recognise(request.raw.socket)
       return
     }
-    if (result?.reason === 'rate_limited') throw refusal('rate_limited', { retryAfterMs: result.retryAfterMs ?? 0 })
-    throw refusal('unauthorized', {
-      authenticate: token === undefined ? 'Bearer realm="openclaw"' : 'Bearer realm="openclaw", error="invalid_token"'
-    })
+    if (result.reason === 'rate_limited') throw refusal('rate_limited', { retryAfterMs: result.retryAfterMs ?? 0 })
+    throw refusal('unauthorized', { authenticate: challenge(request, result) })
   }
 
   app.decorate('authenticate', async (request: FastifyRequest) => {
@@ -63,7 +58,8 @@ async function authentication(app: FastifyInstance): Promise<void> {
       surface: surface === undefined || isOpen(surface) ? 'http-api' : surface,
       ingress: request.ingress,
       origin,
-      presented: { token },
+      // One field for whatever the mode calls its secret.
+      presented: { token, password: token },
       deviceId: undefined,
       role: 'operator'
     })
@@ -74,26 +70,24 @@ function bearer(request: FastifyRequest): string | undefined {
   return /^bearer +(.*\S) *$/i.exec(request.headers.authorization ?? '')?.[1]
 }
 
-function requireScope(request: FastifyRequest, scope: Scope): void {
-  const { allowance, method } = request.auth
+/** The `WWW-Authenticate` of RFC 6750; whoever holds a token that is no longer good is told so. */
+function challenge(request: FastifyRequest, { reason }: AuthFailure): string {
+  const realm = 'Bearer realm="openclaw"'
+  if (bearer(request) === undefined) return realm
+  const said =
+    reason === 'token_expired' ? 'the token expired' : reason === 'token_revoked' ? 'the token was revoked' : ''
+  return `${realm}, error="invalid_token"${said === '' ? '' : `, error_description="${said}"`}`
+}
+
+function requireScope({ auth: { allowance, cap } }: FastifyRequest, scope: Scope): void {
   if (!covers(allowance, scope) && !(allowance !== 'all' && satisfies(allowance, scope))) throw new MissingScope(scope)
   // Where no secret names the caller, the caller may narrow itself: `x-openclaw-scopes` is a cap, never a grant.
-  const cap = request.headers['x-openclaw-scopes']
-  if ((method !== 'none' && method !== 'trusted-proxy') || typeof cap !== 'string') return
-  const scopes = new Set(
-    cap
-      .split(',')
-      .map((each) => each.trim())
-      .filter(isScope)
-  )
-  if (!satisfies(scopes, scope)) throw new MissingScope(scope)
+  if (cap !== undefined && !satisfies(new Set(cap.filter(isScope)), scope)) throw new MissingScope(scope)
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
     authenticator: Authenticator
-    /** Origins the configuration allows, compiled. */
-    allowedOrigins: ReadonlySet<string>
     /** Authenticates a request's bearer credentials without refusing it. */
     authenticate(request: FastifyRequest): ReturnType<Authenticator['authenticate']>
   }

@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net'
-import { hostname, networkInterfaces } from 'node:os'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { compileCidrs } from '../auth/addresses.ts'
-import { hostAllowed, hostPolicy } from '../auth/host.ts'
-import { directHost, type Ingress, ingress, type Listener } from '../auth/ingress.ts'
-import { refusal } from './errors.ts'
+import type { Access } from '../auth/access.ts'
+import { directHost } from '../auth/headers.ts'
+import { hostAllowed } from '../auth/host.ts'
+import { asksForOwner, type FrontOwner, type Ingress, ingress, type Listener } from '../auth/ingress.ts'
+import { type HttpRefusal, refusal } from './errors.ts'
 
 // Only whoever accepted a socket may say which listener it came through. Sockets of the main port carry no tag.
 const listeners = new WeakMap<Socket, Listener>()
@@ -38,64 +38,65 @@ const before = Symbol('ingress')
 interface Before {
   host: string
   ingress: Ingress
+  access: Access
 }
+type Known = Socket & { [before]?: Before }
 
 /** Decides where each request comes from, before anything else looks at it, and refuses what cannot be attributed. */
 async function ingressPlugin(app: FastifyInstance): Promise<void> {
-  const { gateway } = app.config
-  const proxies = compileCidrs(gateway.trustedProxies)
-  if ('invalid' in proxies)
-    throw new Error(
-      `gateway.trustedProxies: "${proxies.invalid}" is neither an IP address nor a CIDR that names less than everyone`
-    )
-  const policy = { trustedProxies: proxies, allowRealIpFallback: gateway.allowRealIpFallback }
-  const hosts = hostPolicy({
-    hostname: hostname(),
-    addresses: Object.values(networkInterfaces()).flatMap((each) => each?.map(({ address }) => address) ?? []),
-    origins: [gateway.publicOrigin ?? '', ...gateway.controlUi.allowedOrigins]
-  })
+  const owners = new WeakMap<Socket, Promise<FrontOwner>>()
 
   app.decorateRequest('ingress')
   app.addHook('onRequest', (request, reply, done) => {
     request.log = app.log
     const { raw } = request
-    const socket: Socket & { [before]?: Before } = raw.socket
+    const socket: Known = raw.socket
+    const { access } = app.live
     // Node's HTTP server has let go of this socket: an answer to it that is no WebSocket is its last.
     if ('upgrade' in raw && raw.upgrade === true) reply.raw.once('finish', () => socket.destroySoon())
-    // A connection that keeps asking for the same host, with no front end in between, is the same every time.
-    const host = directHost(raw.rawHeaders)
-    const known = socket[before]
-    if (known !== undefined && known.host === host) {
-      request.ingress = known.ingress
-      if (request.is404) app.unknown(request, reply).catch(done)
+    const go = (refused: HttpRefusal | undefined) => {
+      if (refused !== undefined) done(refused)
+      // A request that no route knows ends here, before its body is read: strangers' bodies are nobody's to wait for.
+      else if (request.is404) app.unknown(request, reply).catch(done)
       else done()
+    }
+    // A connection that keeps asking for the same host, with no front end in between, is the same every time.
+    const host = directHost(raw.rawHeaders, access.ingress.kindOf)
+    const known = socket[before]
+    if (known !== undefined && known.host === host && known.access === access) {
+      request.ingress = known.ingress
+      go(undefined)
       return
     }
-    const { headers } = raw
-    const found = ingress({ listener: listenerOf(socket), peer: socket.remoteAddress, headers }, policy)
+    const facts = { listener: listenerOf(socket), peer: socket.remoteAddress, rawHeaders: raw.rawHeaders }
+    if (!asksForOwner(facts, access.ingress)) return go(settle(request, ingress(facts, access.ingress), host, access))
+    const owner = owners.get(socket) ?? app.tailnet.ownerOf(socket)
+    owners.set(socket, owner)
+    owner.then((owner) => go(settle(request, ingress({ ...facts, owner }, access.ingress), host, access)), done)
+  })
+
+  function settle(
+    request: FastifyRequest,
+    found: ReturnType<typeof ingress>,
+    direct: string | undefined,
+    access: Access
+  ): HttpRefusal | undefined {
     if ('refused' in found) {
-      done(
-        refusal(found.refused, {
-          fix: { command: 'openclaw config set gateway.trustedProxies \'["PROXY_ADDRESS"]\'', where: 'gateway host' }
-        })
-      )
-      return
+      return refusal(found.refused, {
+        fix: { command: 'openclaw config set gateway.trustedProxies \'["PROXY_ADDRESS"]\'', where: 'gateway host' }
+      })
     }
     request.ingress = found
     // A page on a name that was re-pointed at us talks same-origin to it; only names we know get an answer (D7).
-    if (found.listener !== 'local' && !hostAllowed(headers.host, hosts)) {
-      done(
-        refusal('host_not_allowed', {
-          fix: { command: 'openclaw config set gateway.publicOrigin https://YOUR.HOST', where: 'gateway host' }
-        })
-      )
-      return
+    if (found.listener !== 'local' && !hostAllowed(found, access.hosts)) {
+      return refusal('host_not_allowed', {
+        fix: { command: 'openclaw config set gateway.publicOrigin https://YOUR.HOST', where: 'gateway host' }
+      })
     }
-    if (host !== undefined) socket[before] = { host, ingress: found }
-    // A request that no route knows ends here, before its body is read: strangers' bodies are nobody's to wait for.
-    if (request.is404) app.unknown(request, reply).catch(done)
-    else done()
-  })
+    const socket: Known = request.raw.socket
+    if (direct !== undefined) socket[before] = { host: direct, ingress: found, access }
+    return undefined
+  }
 }
 
 declare module 'fastify' {

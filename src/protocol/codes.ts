@@ -17,7 +17,9 @@ export const CLOSE = {
   /** The gateway is stopping or restarting; come back. */
   serviceRestart: 1012,
   /** The device of this socket was removed, or its tokens ended. */
-  deviceRemoved: 4001
+  deviceRemoved: 4001,
+  /** What this socket's authority rested on changed; it may come again. */
+  authChanged: 4001
 } as const
 
 /** The protocol version spoken, and the lowest one a probe or a node may negotiate. */

@@ -157,6 +157,7 @@ export interface PresenceEntry {
   deviceId?: string
   roles?: string[]
   scopes?: string[]
+  user?: { id: string; name: string; email?: string }
   onlineSince?: number
 }
 

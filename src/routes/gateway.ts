@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { footing } from '../auth/access.ts'
 import { SOCKET_PATH } from '../auth/surfaces.ts'
 import { Connection, type ConnectionHost } from '../rpc/connection.ts'
 import { admit } from '../rpc/handshake.ts'
@@ -9,9 +10,9 @@ import { LIMITS } from '../rpc/limits.ts'
 
 /** The gateway's WebSocket. */
 export default async function gateway(app: FastifyInstance): Promise<void> {
-  const { config, hub, presence, waiting, registry, devices, authenticator, allowedOrigins, health } = app
+  const { live, hub, presence, waiting, registry, devices, authenticator, health } = app
   const hello = helloFor({
-    config,
+    config: () => live.config,
     hub,
     presence,
     registry,
@@ -19,13 +20,8 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     server: app.serverInfo,
     identity: app.identity
   })
-  const handshake = {
-    authenticator,
-    devices,
-    allowedOrigins,
-    events: hub,
-    autoApproveLocal: config.gateway.nodes.pairing.autoApproveLocal
-  }
+  const handshake = { authenticator, devices, events: hub, access: () => live.access }
+  const expiries = new Map<Connection, NodeJS.Timeout>()
   const host: ConnectionHost = {
     registry,
     log: app.log,
@@ -37,13 +33,40 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       waiting.delete(connection)
       hub.add(connection)
       presence.arrived(connection)
+      // The policy may have changed while this caller was being looked up.
+      endFallen(connection)
+      expire(connection)
     },
     closed(connection) {
+      clearTimeout(expiries.get(connection))
+      expiries.delete(connection)
       waiting.delete(connection)
       hub.delete(connection)
       presence.left(connection)
     }
   }
+  live.onChange(() => {
+    // After the answer is on its way: the caller may have made the change that ends its own socket.
+    setImmediate(() => {
+      for (const connection of hub) endFallen(connection)
+    })
+  })
+
+  function endFallen(connection: Connection): void {
+    const { caller } = connection
+    if (caller === undefined || footing(live.access, caller.entry) === caller.footing) return
+    connection.close('authChanged', 'gateway auth changed')
+  }
+
+  // The socket of a named token ends when the token does (S14).
+  function expire(connection: Connection): void {
+    const { caller, open } = connection
+    if (caller?.token?.expiresAtMs === undefined || !open) return
+    const left = caller.token.expiresAtMs - Date.now()
+    if (left <= 0) connection.close('policy', 'token expired')
+    else expiries.set(connection, setTimeout(() => expire(connection), Math.min(left, MAX_TIMER_MS)).unref())
+  }
+
   // In this scope only: its hooks are for sockets, and other routes should not pay for them.
   await app.register(websocket, {
     options: { maxPayload: LIMITS.payload, perMessageDeflate: false, clientTracking: false },
@@ -74,13 +97,14 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
         id: randomUUID(),
         nonce: randomUUID(),
         ingress,
-        origin: headers.origin,
-        hostHeader: headers.host
+        origin: headers.origin
       })
       waiting.add(connection)
     }
   })
 }
+
+const MAX_TIMER_MS = 2_147_483_647
 
 function refuse(reply: FastifyReply, text: string): void {
   reply.code(503).header('connection', 'close').type('text/plain; charset=utf-8').send(text)

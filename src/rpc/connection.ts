@@ -44,7 +44,6 @@ export class Connection {
   readonly nonce: string
   readonly ingress: Ingress
   readonly origin: string | undefined
-  readonly hostHeader: string | undefined
   caller: Caller | undefined
   /** False from one ping until its pong; a pong still missing at the next ping ends the socket. */
   alive = true
@@ -54,18 +53,13 @@ export class Connection {
   #handshaking = false
   #seq = 0
 
-  constructor(
-    socket: WebSocket,
-    host: ConnectionHost,
-    facts: Pick<Connection, 'id' | 'nonce' | 'ingress' | 'origin' | 'hostHeader'>
-  ) {
+  constructor(socket: WebSocket, host: ConnectionHost, facts: Pick<Connection, 'id' | 'nonce' | 'ingress' | 'origin'>) {
     this.#socket = socket
     this.#host = host
     this.id = facts.id
     this.nonce = facts.nonce
     this.ingress = facts.ingress
     this.origin = facts.origin
-    this.hostHeader = facts.hostHeader
     limitPayload(socket, LIMITS.preauthPayload)
     socket.on('message', (data) => this.#message(data))
     socket.on('pong', () => {
@@ -182,7 +176,7 @@ export class Connection {
       this.#fail(frame.id, busy)
       return
     }
-    if (frame.expectedProfileId !== undefined && frame.expectedProfileId !== caller.user) {
+    if (frame.expectedProfileId !== undefined && frame.expectedProfileId !== caller.user?.id) {
       this.#fail(frame.id, otherProfile)
       return
     }

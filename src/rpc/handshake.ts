@@ -1,3 +1,4 @@
+import { type Access, footing } from '../auth/access.ts'
 import type { Authenticated, Authenticator } from '../auth/authenticate.ts'
 import { verifyDevice } from '../auth/device-signature.ts'
 import type { Ingress } from '../auth/ingress.ts'
@@ -20,8 +21,7 @@ export interface HandshakeDeps {
   authenticator: Authenticator
   devices: DeviceStore
   events: PairingEvents
-  allowedOrigins: ReadonlySet<string>
-  autoApproveLocal: boolean
+  access(): Access
 }
 
 /** A caller let in, and what its hello must say about how. */
@@ -40,12 +40,13 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
   checkProtocol(params)
   const role = checkedRole(params)
   const { ingress } = connection
+  const access = deps.access()
   const verdict = checkOrigin({
     origin: connection.origin,
-    host: connection.hostHeader,
+    host: ingress.host,
     ingress,
     required: isBrowser(params),
-    allowed: deps.allowedOrigins
+    allowed: access.origins
   })
   if (!verdict.ok) throw refusedOrigin(verdict)
 
@@ -66,8 +67,9 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
   })
   if (!auth.ok) throw sentNothing ? deviceRequired(params) : refusedCredential(auth, params, ingress)
 
+  const requested = capped(params.scopes ?? [], auth)
   const trusted = isTrustedPair(params) && ingress.local && verdict.origin === undefined
-  const identity = device !== undefined && !(trusted && isHelper(params, role, auth)) ? device : undefined
+  const identity = device !== undefined && !isOwnAuthority(params, role, auth, trusted) ? device : undefined
   const admission: Admission =
     identity !== undefined
       ? await admitDevice(
@@ -77,12 +79,21 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
             role,
             auth,
             ingress,
-            silent: isSilent(params, role, ingress, verdict.origin, deps)
+            requested,
+            page: isBrowser(params),
+            silent: isSilent(params, role, auth, ingress, verdict.origin, access),
+            autoApprove: autoApproved(params, role, auth, access)
           },
           deps.devices,
           deps.events
         )
-      : { scopes: device === undefined ? deviceLessScopes(params, role, auth, trusted) : asked(params, auth) }
+      : {
+          scopes:
+            device === undefined
+              ? deviceLessScopes(params, role, auth, trusted, requested)
+              : grant(requested, auth.allowance)
+        }
+  const entry = { method: auth.method, user: auth.user?.id, ingress, origin: verdict.origin }
   const caller: Caller = {
     connId: connection.id,
     role,
@@ -91,9 +102,11 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
     owner: auth.method === 'owner',
     method: auth.method,
     deviceId: identity?.deviceId,
-    token: undefined,
-    user: undefined,
-    address: ingress.client
+    token: auth.token,
+    user: auth.user,
+    address: ingress.client,
+    entry,
+    footing: footing(access, entry)
   }
   return { caller, auth, deviceToken: admission.token ?? ownToken(auth, [deviceToken, token]) }
 }
@@ -133,36 +146,75 @@ function isTrustedPair({ client }: ConnectParams): boolean {
   return (client.id === 'cli' && client.mode === 'cli') || (client.id === 'gateway-client' && client.mode === 'backend')
 }
 
-// Helper processes of this host come with the shared secret and a throw-away key: nothing to remember.
-function isHelper({ client }: ConnectParams, role: Role, auth: Authenticated): boolean {
-  return client.id === 'gateway-client' && role === 'operator' && !auth.device && !auth.launchCode
+// Whose authority is the credential's own, device or not: nothing is paired and nothing remembered. Helper processes of
+// this host come with the shared secret and a throw-away key; a named token says itself what it is good for.
+function isOwnAuthority({ client }: ConnectParams, role: Role, auth: Authenticated, trusted: boolean): boolean {
+  if (role !== 'operator') return false
+  if (auth.token !== undefined) return true
+  return trusted && client.id === 'gateway-client' && !auth.device && !auth.launchCode
 }
 
-function deviceLessScopes(params: ConnectParams, role: Role, auth: Authenticated, trusted: boolean): Scope[] {
+function deviceLessScopes(
+  params: ConnectParams,
+  role: Role,
+  auth: Authenticated,
+  trusted: boolean,
+  requested: readonly string[]
+): Scope[] {
   // A node is its device, whoever vouches for it.
   if (role === 'node') throw deviceRequired(params)
-  if (auth.method === 'owner') return asked(params, auth)
-  if (isOperatorUi(params)) throw deviceRequired(params)
+  if (auth.method === 'owner' || auth.token !== undefined) return grant(requested, auth.allowance)
+  // A trusted proxy knows its users; a browser that can make no key is let in on its word, and no further.
+  if (auth.method === 'trusted-proxy' && params.client.id !== 'openclaw-tui') return grant(requested, auth.allowance)
+  if (isOperatorUi(params) || auth.method === 'tailscale') throw deviceRequired(params)
   if (auth.method === 'none' && !(trusted && params.client.id === 'gateway-client')) throw deviceRequired(params)
-  return trusted ? asked(params, auth) : []
+  return trusted ? grant(requested, auth.allowance) : []
 }
 
-function asked(params: ConnectParams, auth: Authenticated): Scope[] {
-  return grant(params.scopes ?? [], auth.allowance)
+/** What is asked for, cut to `x-openclaw-scopes` where it narrows this caller: by name, so that nothing is read into it. */
+function capped(requested: readonly string[], { cap }: Authenticated): readonly string[] {
+  return cap === undefined ? requested : requested.filter((scope) => cap.includes(scope))
 }
 
 // Paired without asking: someone on this host who knows the secret. A page only as one of our own UIs; a node only
-// while it asks for no scopes.
+// while it asks for no scopes. A named token is for what it names, and pairs nobody.
 function isSilent(
   params: ConnectParams,
   role: Role,
+  auth: Authenticated,
   ingress: Ingress,
   origin: string | undefined,
-  deps: HandshakeDeps
+  { gateway }: Access
 ): boolean {
-  if (!ingress.local || !deps.autoApproveLocal) return false
+  if (!ingress.local || !gateway.nodes.pairing.autoApproveLocal || auth.token !== undefined) return false
   if (origin !== undefined && !isBrowser(params)) return false
   return role === 'operator' || (params.scopes ?? []).length === 0
+}
+
+const NATIVE_UIS: ReadonlySet<string> = new Set([
+  'openclaw-macos',
+  'openclaw-linux',
+  'openclaw-ios',
+  'openclaw-android'
+])
+
+// `deviceAutoApprove`: a trusted proxy's user enrols a browser or a native UI by itself, within the configured scopes.
+function autoApproved(
+  params: ConnectParams,
+  role: Role,
+  auth: Authenticated,
+  { gateway }: Access
+): readonly Scope[] | undefined {
+  const policy = gateway.auth.trustedProxy?.deviceAutoApprove
+  if (auth.method !== 'trusted-proxy' || policy?.enabled !== true || role !== 'operator') return undefined
+  const ui = isBrowser(params) || (params.client.mode === 'ui' && NATIVE_UIS.has(params.client.id))
+  if (!ui) return undefined
+  const asked = params.scopes ?? []
+  const scopes = policy.scopes.filter((scope) => {
+    // Clients older than `operator.questions` do not ask for it.
+    return asked.length === 0 || asked.includes(scope) || (policy.default && scope === 'operator.questions')
+  })
+  return capped(scopes, auth) as readonly Scope[]
 }
 
 // The one of the caller's texts that let it in as a device; the other may be anything.

@@ -21,6 +21,8 @@ export class Health {
   readonly startedAt = Date.now()
   /** Set when the process begins to stop: `/readyz` answers 503 from then on. */
   draining = false
+  /** Whether edits of the configuration take effect while the gateway runs. */
+  hotReloadStatus: 'active' | 'disabled' = 'disabled'
   readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
   #utilization = performance.eventLoopUtilization()
   #cpu = process.cpuUsage()
@@ -52,6 +54,7 @@ export class Health {
       ts: Date.now(),
       durationMs: Math.round(performance.now() - started),
       plugins: { loaded: [], errors: [], unavailable: [] },
+      configReload: { hotReloadStatus: this.hotReloadStatus },
       channels: {},
       channelOrder: [],
       channelLabels: {},

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import type { AuthMethod } from '../auth/surfaces.ts'
 import type { Config } from '../config/types.ts'
 import { PROTOCOL } from '../protocol/codes.ts'
 import { satisfies } from '../protocol/scopes.ts'
@@ -13,7 +14,8 @@ import type { Registry } from './registry.ts'
 
 /** What `hello-ok` is made of. */
 export interface HelloDeps {
-  config: Config
+  /** The configuration in force. */
+  config(): Config
   server: { version: string; buildId: string; bootId: string }
   registry: Registry
   hub: Hub
@@ -22,10 +24,13 @@ export interface HelloDeps {
   identity: GatewayIdentity
 }
 
+// Methods of ours, by the protocol's nearest word.
+const WIRE_METHODS: Partial<Record<AuthMethod, string>> = { 'launch-code': 'device-token', 'named-token': 'token' }
+
 /** Builds the `hello-ok` maker: what never changes is made once. */
 export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
-  const { config, hub, presence, health } = deps
-  const key = `${deps.identity.deviceId} ${config.paths.stateDir}`
+  const { hub, presence, health } = deps
+  const key = `${deps.identity.deviceId} ${deps.config().paths.stateDir}`
   const mac = (text: string) => createHmac('sha256', key).update(text).digest('base64url')
   const features = { methods: deps.registry.names, events: EVENT_NAMES, capabilities: [] }
   const policy = {
@@ -45,9 +50,14 @@ export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
     mainSessionKey: 'agent:main:main',
     scope: 'per-sender'
   }
-  const appliedConfigHash = `hmac-sha256:v1:${mac(config.file.hash)}`
+  let applied = { hash: '', text: '' }
+  const appliedHash = ({ file: { hash } }: Config) => {
+    if (applied.hash !== hash) applied = { hash, text: `hmac-sha256:v1:${mac(hash)}` }
+    return applied.text
+  }
 
   return ({ caller, auth, deviceToken }) => {
+    const config = deps.config()
     const operator = caller.role === 'operator'
     const admin = operator && satisfies(caller.scopes, 'operator.admin')
     const scoped = operator && caller.scopes.size > 0
@@ -64,7 +74,7 @@ export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
         health: health.report(),
         stateVersion: hub.stateVersion,
         uptimeMs: health.uptimeMs,
-        appliedConfigHash,
+        appliedConfigHash: appliedHash(config),
         sessionDefaults,
         ...(scoped ? { updateSchedule: { channel: 'stable', autoEnabled: false, install: { kind: 'package' } } } : {}),
         // Paths and the auth mode say something about the host: admins only.
@@ -74,7 +84,7 @@ export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
       },
       ...(scoped ? { controlUiWidgetKinds: [] } : {}),
       auth: {
-        method: auth.method === 'launch-code' ? 'device-token' : auth.method,
+        method: WIRE_METHODS[auth.method] ?? auth.method,
         role: caller.role,
         scopes: [...caller.scopes],
         ...(recovery ? { recoveryScope: mac(`${caller.deviceId ?? auth.method}`) } : {}),

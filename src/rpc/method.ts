@@ -1,4 +1,5 @@
 import type { Static, TSchema } from 'typebox'
+import type { Entry } from '../auth/access.ts'
 import type { ClientInfo } from '../protocol/frames.ts'
 import type { Role, Scope } from '../protocol/scopes.ts'
 
@@ -15,10 +16,13 @@ export interface Caller {
   deviceId: string | undefined
   /** The named token that the caller came with. */
   token: { id: string; name: string; expiresAtMs: number | undefined } | undefined
-  /** The verified identity, when an identity-aware front named one. */
-  user: string | undefined
+  /** The verified identity, when an identity-aware front end named one. */
+  user: { id: string; name: string | undefined } | undefined
   /** Client address for people: an IP, or `local`. */
   address: string
+  /** How the caller came in, and what that rested on: when it no longer does, the socket ends (S14). */
+  entry: Entry
+  footing: string | undefined
 }
 
 /** What may call a method: operators with a scope, nodes, or everyone who is connected. */

@@ -2,6 +2,7 @@ import * as os from 'node:os'
 import type { PresenceEntry } from '../protocol/frames.ts'
 import type { Connection } from './connection.ts'
 import type { Hub } from './hub.ts'
+import type { Caller } from './method.ts'
 
 const MAX_ENTRIES = 500
 const GONE_MS = 5 * 60_000
@@ -85,7 +86,7 @@ function key(connection: Connection): string {
 }
 
 function describe({ caller, ingress }: Connection): Omit<PresenceEntry, 'ts'> {
-  const { client, role, scopes, deviceId } = caller!
+  const { client, role, scopes, deviceId, user } = caller!
   const name = client.displayName ?? client.instanceId ?? 'unknown'
   return {
     host: name.slice(0, 200),
@@ -99,8 +100,15 @@ function describe({ caller, ingress }: Connection): Omit<PresenceEntry, 'ts'> {
     ...(client.deviceFamily === undefined ? {} : { deviceFamily: client.deviceFamily.slice(0, 64) }),
     ...(client.instanceId === undefined ? {} : { instanceId: client.instanceId.slice(0, 128) }),
     ...(deviceId === undefined ? {} : { deviceId }),
+    ...(user === undefined ? {} : { user: profileOf(user) }),
     ...(ingress.local ? {} : { ip: ingress.client })
   }
+}
+
+/** A verified user as presence and `users.self` show one. */
+export function profileOf({ id, name }: NonNullable<Caller['user']>): { id: string; name: string; email?: string } {
+  const shown = (name || id.split('@')[0] || id).slice(0, 200)
+  return { id: id.slice(0, 320), name: shown, ...(id.includes('@') ? { email: id.slice(0, 320) } : {}) }
 }
 
 /** The gateway's own entry, first in every list. */

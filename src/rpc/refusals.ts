@@ -2,7 +2,7 @@ import type { AuthFailure } from '../auth/authenticate.ts'
 import type { Ingress } from '../auth/ingress.ts'
 import type { OriginVerdict } from '../auth/origin.ts'
 import { authRefusal, type NextStep, spentCode } from '../protocol/details.ts'
-import { invalidRequest, RpcError } from '../protocol/errors.ts'
+import { type Fix, invalidRequest, RpcError } from '../protocol/errors.ts'
 import type { ConnectParams } from '../protocol/frames.ts'
 
 interface Words {
@@ -11,7 +11,10 @@ interface Words {
   message(hint: string): string
 }
 
-const words: Record<Exclude<AuthFailure['reason'], 'rate_limited' | 'bootstrap_token_invalid'>, Words> = {
+const words: Record<
+  Exclude<AuthFailure['reason'], 'rate_limited' | 'bootstrap_token_invalid' | 'unauthorized'>,
+  Words
+> = {
   token_missing: {
     code: 'AUTH_TOKEN_MISSING',
     next: 'update_auth_configuration',
@@ -32,12 +35,21 @@ const words: Record<Exclude<AuthFailure['reason'], 'rate_limited' | 'bootstrap_t
     next: 'update_auth_credentials',
     message: (hint) => `unauthorized: gateway password mismatch (${hint})`
   },
+  token_expired: {
+    code: 'AUTH_TOKEN_MISMATCH',
+    next: 'update_auth_credentials',
+    message: () => 'unauthorized: this token has expired (make a new one: openclaw tokens create)'
+  },
+  token_revoked: {
+    code: 'AUTH_TOKEN_MISMATCH',
+    next: 'update_auth_credentials',
+    message: () => 'unauthorized: this token was revoked (make a new one: openclaw tokens create)'
+  },
   device_token_mismatch: {
     code: 'AUTH_DEVICE_TOKEN_MISMATCH',
     next: 'update_auth_credentials',
     message: () => 'unauthorized: device token mismatch (rotate/reissue device token)'
-  },
-  unauthorized: { code: 'AUTH_UNAUTHORIZED', next: 'review_auth_configuration', message: () => 'unauthorized' }
+  }
 }
 
 /** The refusal of a credential, with the hint that fits the client and where it runs. */
@@ -53,6 +65,7 @@ export function refusedCredential(failure: AuthFailure, params: ConnectParams, i
     })
   }
   if (failure.reason === 'bootstrap_token_invalid') return spentCode()
+  if (failure.reason === 'unauthorized') return unbelieved(failure)
   const { code, next, message } = words[failure.reason]
   const retry = failure.reason === 'token_mismatch' && params.device !== undefined
   return authRefusal({
@@ -61,9 +74,26 @@ export function refusedCredential(failure: AuthFailure, params: ConnectParams, i
     reason: failure.reason,
     next: retry ? 'retry_with_device_token' : next,
     canRetryWithDeviceToken: retry,
-    fix: failure.reason.startsWith('password')
-      ? { command: 'openclaw config get gateway.auth.mode', where: 'gateway host' }
-      : { command: 'openclaw gateway auth-token --show', where: 'gateway host' }
+    fix: fixes[failure.reason] ?? { command: 'openclaw gateway auth-token --show', where: 'gateway host' }
+  })
+}
+
+const fixes: Partial<Record<AuthFailure['reason'], Fix>> = {
+  password_missing: { command: 'openclaw config get gateway.auth.mode', where: 'gateway host' },
+  password_mismatch: { command: 'openclaw config get gateway.auth.mode', where: 'gateway host' },
+  token_expired: { command: 'openclaw tokens list', where: 'gateway host' },
+  token_revoked: { command: 'openclaw tokens list', where: 'gateway host' }
+}
+
+/** The refusal of a caller whom no trusted front end vouched for; the reason is the protocol's word for why. */
+function unbelieved({ detail = 'unauthorized' }: AuthFailure): RpcError {
+  const header = /^trusted_proxy_missing_header_(.+)$/.exec(detail)?.[1]
+  return authRefusal({
+    message: 'unauthorized',
+    code: header === undefined ? 'AUTH_UNAUTHORIZED' : 'AUTH_IDENTITY_HEADER_REQUIRED',
+    reason: detail,
+    next: 'review_auth_configuration',
+    fix: { command: 'openclaw config get gateway.auth.trustedProxy', where: 'gateway host' }
   })
 }
 

@@ -3,7 +3,7 @@ import type { Role, Scope } from '../protocol/scopes.ts'
 import { transaction } from './database.ts'
 
 /** How a device came to be paired. */
-export type ApprovedVia = 'silent' | 'owner' | 'launch-link'
+export type ApprovedVia = 'silent' | 'owner' | 'launch-link' | 'trusted-proxy'
 
 /** What a device says of itself when it connects. */
 export interface DeviceFacts {
@@ -51,6 +51,8 @@ export interface DeviceRequest extends DeviceFacts {
   roles: Role[]
   scopes: Scope[]
   isRepair: boolean
+  /** Who a verified front end says is asking. */
+  user?: string
   ts: number
 }
 

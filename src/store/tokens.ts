@@ -1,11 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
-import { freshSecret } from '../auth/secrets.ts'
+import { freshSecret, TOKEN_PREFIX } from '../auth/secrets.ts'
 import type { Scope } from '../protocol/scopes.ts'
 import { transaction } from './database.ts'
-
-/** What every named token starts with, so that people and secret scanners recognise one. */
-export const TOKEN_PREFIX = 'oct_'
 
 /** The text of a new named token: its prefix and 32 random bytes. Shown once; only its digest is kept. */
 export function freshToken(): string {

@@ -3,7 +3,8 @@ import type { Changed } from '../../config/change.ts'
 import type { Env } from '../../config/paths.ts'
 import type { ConfigSource } from '../../config/source.ts'
 import type { Paths } from '../../config/types.ts'
-import { invalidRequest, type RpcError } from '../../protocol/errors.ts'
+import { invalidRequest, RpcError } from '../../protocol/errors.ts'
+import type { Reloader } from '../../reload.ts'
 import { defineMethod, type Method, type Publish } from '../method.ts'
 
 /** What the configuration methods work on. */
@@ -14,6 +15,8 @@ export interface ConfigMethodDeps {
   version: string
   publish: Publish
   log: { info(fields: object, message: string): void }
+  /** What applies the file while the gateway runs, where something does. */
+  reloader(): Pick<Reloader, 'now' | 'state'> | undefined
 }
 
 const Empty = Type.Object({}, { additionalProperties: false })
@@ -61,6 +64,22 @@ export function configMethods(deps: ConfigMethodDeps): Method[] {
         { additionalProperties: false }
       ),
       handler: (params) => patch(deps, params)
+    }),
+    defineMethod({
+      // Ours: applies the file as it is, and says what that came to.
+      name: 'config.reload',
+      scope: 'operator.admin',
+      params: Empty,
+      handler: () => reload(deps)
+    }),
+    defineMethod({
+      name: 'secrets.reload',
+      scope: 'operator.admin',
+      params: Empty,
+      async handler() {
+        await reload(deps)
+        return { ok: true, warningCount: 0 }
+      }
     }),
     defineMethod({ name: 'config.schema', scope: 'operator.read', params: Empty, handler: () => schema(deps) }),
     defineMethod({
@@ -142,6 +161,8 @@ async function change(
   }
   const hash = revisionOf(changed.after.raw)
   if (changed.changed) {
+    const reloader = deps.reloader()
+    if (reloader?.state.mode === 'hybrid') await reloader.now()
     const differing = changedPaths(changed.before.authored, changed.after.authored)
     deps.log.info({ path: paths.configPath, changed: differing }, 'configuration changed')
     deps.publish('config.changed', { path: paths.configPath, hash, ts: Date.now() })
@@ -153,6 +174,13 @@ async function change(
     config: redactValue(changed.after.expanded),
     changedPaths: changedPaths(changed.before.expanded, changed.after.expanded)
   }
+}
+
+async function reload(deps: ConfigMethodDeps): Promise<{ ok: true; applied: string[]; restart: string[] }> {
+  const outcome = await deps.reloader()?.now()
+  if (outcome === undefined) throw new RpcError('UNAVAILABLE', 'this gateway reads its configuration at the start only')
+  if (!outcome.ok) throw invalidRequest(outcome.message, { code: 'CONFIG_NOT_APPLIED', fix: outcome.fix })
+  return outcome
 }
 
 function stale(message: string): RpcError {

@@ -192,7 +192,7 @@ export function deviceMethods({ devices, hub, trail }: { devices: DeviceStore; h
   }
 
   function note(kind: AuthEvent['kind'], detail: string | undefined, caller: Caller): void {
-    trail.record({ kind, outcome: 'changed', detail, ...causedBy(caller, hub) })
+    trail.record({ kind, outcome: 'changed', detail, ...causedBy(caller) })
   }
 
   // After the answer is on its way: the caller may be the very device whose sockets end.

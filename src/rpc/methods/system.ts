@@ -3,15 +3,19 @@ import * as os from 'node:os'
 import { Type } from 'typebox'
 import type { Config } from '../../config/types.ts'
 import { RpcError } from '../../protocol/errors.ts'
+import type { ReloadState } from '../../reload.ts'
 import type { GatewayIdentity } from '../../store/identity.ts'
 import type { Health } from '../health.ts'
 import type { Hub } from '../hub.ts'
 import { defineMethod, type Method } from '../method.ts'
-import type { Presence } from '../presence.ts'
+import { type Presence, profileOf } from '../presence.ts'
 
 /** What the system methods look at. */
 export interface SystemDeps {
-  config: Config
+  /** The configuration in force. */
+  config(): Config
+  /** How the file and the running configuration stand to each other; undefined where nothing applies edits. */
+  reload(): ReloadState | undefined
   hub: Hub
   presence: Presence
   health: Health
@@ -26,8 +30,7 @@ const anything = Type.Unknown()
 
 /** Health, status and presence: what the gateway says of itself. */
 export function systemMethods(deps: SystemDeps): Method[] {
-  const { config, hub, presence, health, identity } = deps
-  const { gateway } = config
+  const { hub, presence, health, identity } = deps
 
   return [
     // Every client may ask, with or without scopes, with whatever params: it is how they find out that we live.
@@ -37,6 +40,7 @@ export function systemMethods(deps: SystemDeps): Method[] {
       scope: 'operator.read',
       params: anything,
       handler() {
+        const { gateway, warnings } = deps.config()
         const { rss, heapUsed } = process.memoryUsage()
         const nodes = [...hub].filter(({ caller }) => caller?.role === 'node').length
         return {
@@ -53,7 +57,8 @@ export function systemMethods(deps: SystemDeps): Method[] {
           memory: { rssBytes: rss, heapUsedBytes: heapUsed },
           eventLoop: health.eventLoop(),
           connections: { total: hub.size, operators: hub.size - nodes, nodes },
-          warnings: config.warnings,
+          warnings,
+          configReload: deps.reload() ?? { mode: 'off', restart: [] },
           heartbeat: { defaultAgentId: 'main', agents: [] },
           channelSummary: [],
           queuedSystemEvents: [],
@@ -93,7 +98,8 @@ export function systemMethods(deps: SystemDeps): Method[] {
       params: none,
       handler(_params, { user }) {
         if (user === undefined) throw new RpcError('FORBIDDEN', 'users.self requires an authenticated user')
-        return { profile: { id: user, displayName: user.split('@')[0], emails: user.includes('@') ? [user] : [] } }
+        const { id, name, email } = profileOf(user)
+        return { profile: { id, displayName: name, emails: email === undefined ? [] : [email] } }
       }
     }),
     defineMethod({
@@ -117,7 +123,8 @@ export function systemMethods(deps: SystemDeps): Method[] {
       scope: 'operator.read',
       params: none,
       async handler() {
-        const disk = await statfs(config.paths.stateDir)
+        const { gateway, paths } = deps.config()
+        const disk = await statfs(paths.stateDir)
         const cpus = os.cpus()
         return {
           machineName: os.hostname(),
@@ -138,7 +145,7 @@ export function systemMethods(deps: SystemDeps): Method[] {
           memoryFreeBytes: os.freemem(),
           diskTotalBytes: disk.blocks * disk.bsize,
           diskAvailableBytes: disk.bavail * disk.bsize,
-          diskPath: config.paths.stateDir
+          diskPath: paths.stateDir
         }
       }
     })
