@@ -23,6 +23,8 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'Show what the gateway is and how it is reached',
     load: () => import('./commands/status.ts')
   },
+  { name: 'tokens', summary: 'Make, list and revoke named tokens', load: () => import('./commands/tokens.ts') },
+  { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
   { name: 'config', summary: 'Read and change the configuration', load: () => import('./commands/config.ts') },
   { name: 'completion', summary: 'Print a shell completion script', load: () => import('./commands/completion.ts') }
 ]

@@ -1,34 +1,13 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import type { Listener } from '../auth/ingress.ts'
 import type { Surface } from '../auth/surfaces.ts'
+import type { EventKind, EventOutcome } from '../protocol/audit.ts'
 import { transaction } from './database.ts'
-
-/** What the trail tells of. */
-export const EVENT_KINDS = [
-  'connect',
-  'http',
-  'ingress',
-  'origin',
-  'device.paired',
-  'device.requested',
-  'device.rejected',
-  'device.removed',
-  'device.revoked',
-  'device.rotated',
-  'launch.created',
-  'token.created',
-  'token.revoked',
-  'secret.rotated',
-  'access.changed'
-] as const
-
-/** How it ended: somebody was let in, was turned away, or changed who may come in. */
-export const EVENT_OUTCOMES = ['allowed', 'denied', 'changed'] as const
 
 /** One thing that happened to access. It has no place for a credential: only for who, how, from where, and a code. */
 export interface AuthEvent {
-  kind: (typeof EVENT_KINDS)[number]
-  outcome: (typeof EVENT_OUTCOMES)[number]
+  kind: EventKind
+  outcome: EventOutcome
   /** The code of a refusal, such as `token_mismatch`. */
   reason?: string | undefined
   /** How the caller authenticated, or tried to. */
@@ -57,8 +36,8 @@ export interface TrailQuery {
   /** Only events older than the one with this id, or newer than the one with that. */
   before?: number | undefined
   after?: number | undefined
-  outcome?: string | undefined
-  kind?: string | undefined
+  outcome?: EventOutcome | undefined
+  kind?: EventKind | undefined
   /** A part of who it was, in any case. */
   who?: string | undefined
   address?: string | undefined

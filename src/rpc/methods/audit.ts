@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
-import { EVENT_KINDS, EVENT_OUTCOMES, type Trail } from '../../store/trail.ts'
+import { EVENT_KINDS, EVENT_OUTCOMES } from '../../protocol/audit.ts'
+import type { Trail } from '../../store/trail.ts'
 import { defineMethod, type Method } from '../method.ts'
 
 const DEFAULT_EVENTS = 100

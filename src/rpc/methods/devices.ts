@@ -2,10 +2,11 @@ import { Type } from 'typebox'
 import { within } from '../../auth/scopes.ts'
 import { digest, freshSecret } from '../../auth/secrets.ts'
 import { expired, pendingEntry, publishResolved } from '../../devices/pairing.ts'
+import type { EventKind } from '../../protocol/audit.ts'
 import { invalidRequest } from '../../protocol/errors.ts'
 import { isScope, type Role, type Scope } from '../../protocol/scopes.ts'
 import type { DeviceFacts, DeviceRequest, DeviceStore, PairedDevice } from '../../store/devices.ts'
-import type { AuthEvent, Trail } from '../../store/trail.ts'
+import type { Trail } from '../../store/trail.ts'
 import { causedBy } from '../caused-by.ts'
 import type { Hub } from '../hub.ts'
 import { type Caller, defineMethod, type Method } from '../method.ts'
@@ -191,7 +192,7 @@ export function deviceMethods({ devices, hub, trail }: { devices: DeviceStore; h
     }
   }
 
-  function note(kind: AuthEvent['kind'], detail: string | undefined, caller: Caller): void {
+  function note(kind: EventKind, detail: string | undefined, caller: Caller): void {
     trail.record({ kind, outcome: 'changed', detail, ...causedBy(caller) })
   }
 

@@ -2,10 +2,11 @@ import { Type } from 'typebox'
 import { compileCidrs } from '../../auth/addresses.ts'
 import { within } from '../../auth/scopes.ts'
 import { digest, TOKEN_PREFIX } from '../../auth/secrets.ts'
+import type { EventKind } from '../../protocol/audit.ts'
 import { invalidRequest, type RpcError } from '../../protocol/errors.ts'
 import { SCOPES } from '../../protocol/scopes.ts'
 import { freshToken, type NamedToken, type TokenStore, tokenState } from '../../store/tokens.ts'
-import type { AuthEvent, Trail } from '../../store/trail.ts'
+import type { Trail } from '../../store/trail.ts'
 import { callerName, causedBy } from '../caused-by.ts'
 import type { Hub } from '../hub.ts'
 import { type Caller, defineMethod, type Method } from '../method.ts'
@@ -89,7 +90,7 @@ export function tokenMethods({ tokens, hub, trail }: TokenMethodDeps): Method[] 
     })
   ]
 
-  function note(kind: AuthEvent['kind'], detail: string, caller: Caller): void {
+  function note(kind: EventKind, detail: string, caller: Caller): void {
     trail.record({ kind, outcome: 'changed', detail, ...causedBy(caller) })
   }
 
