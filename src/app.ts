@@ -9,6 +9,7 @@ import { noTailnet, type Tailnet } from './identity/tailnet.ts'
 import { createWitness } from './identity/witness.ts'
 import { Live } from './live.ts'
 import { VERSION } from './package.ts'
+import audit from './plugins/audit.ts'
 import authentication from './plugins/authentication.ts'
 import errors from './plugins/errors.ts'
 import ingress from './plugins/ingress.ts'
@@ -138,6 +139,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
 
   // In the order that makes it safe: refuse unattributed and misdirected requests, then unknown pages, then authenticate.
   await app.register(errors)
+  await app.register(audit)
   await app.register(surfaces)
   await app.register(ingress)
   await app.register(authentication)

@@ -6,6 +6,7 @@ import { checkOrigin, type OriginVerdict } from '../auth/origin.ts'
 import { covers } from '../auth/scopes.ts'
 import { isOpen } from '../auth/surfaces.ts'
 import { isScope, type Scope, satisfies } from '../protocol/scopes.ts'
+import type { Attempt } from './audit.ts'
 import { MissingScope, refusal } from './errors.ts'
 import { recognise } from './ingress.ts'
 
@@ -25,7 +26,9 @@ async function authentication(app: FastifyInstance): Promise<void> {
 
   // A page we do not know is refused before any credential is looked at (S2, S23).
   async function checkPage(request: FastifyRequest): Promise<void> {
-    if (!pageOf(request).ok) throw refusal('origin_not_allowed')
+    if (pageOf(request).ok) return
+    app.audit.denied({ ...attempt(request), kind: 'origin' }, 'origin_not_allowed')
+    throw refusal('origin_not_allowed')
   }
 
   function pageOf({ headers, ingress }: FastifyRequest): OriginVerdict {
@@ -39,8 +42,11 @@ async function authentication(app: FastifyInstance): Promise<void> {
     if (result.ok) {
       request.auth = result
       recognise(request.raw.socket)
+      const { method, user, token, device } = result
+      app.audit.allowed({ ...attempt(request), method, who: user?.id ?? token?.name ?? device?.deviceId ?? method })
       return
     }
+    app.audit.denied(attempt(request), result.detail ?? result.reason, result)
     if (result.reason === 'rate_limited') throw refusal('rate_limited', { retryAfterMs: result.retryAfterMs ?? 0 })
     throw refusal('unauthorized', { authenticate: challenge(request, result) })
   }
@@ -64,6 +70,10 @@ async function authentication(app: FastifyInstance): Promise<void> {
       role: 'operator'
     })
   })
+}
+
+function attempt({ ingress, routeOptions }: FastifyRequest): Attempt {
+  return { kind: 'http', address: ingress.client, listener: ingress.listener, surface: routeOptions.config.surface }
 }
 
 function bearer(request: FastifyRequest): string | undefined {
@@ -99,6 +109,6 @@ declare module 'fastify' {
 
 export default fp(authentication, {
   name: 'authentication',
-  dependencies: ['errors', 'ingress', 'surfaces'],
+  dependencies: ['errors', 'audit', 'ingress', 'surfaces'],
   fastify: '5.x'
 })

@@ -81,7 +81,10 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
     direct: string | undefined,
     access: Access
   ): HttpRefusal | undefined {
+    const socket: Known = request.raw.socket
+    const from = { listener: listenerOf(socket), address: socket.remoteAddress ?? listenerOf(socket) }
     if ('refused' in found) {
+      app.audit.denied({ kind: 'ingress', ...from }, found.refused)
       return refusal(found.refused, {
         fix: { command: 'openclaw config set gateway.trustedProxies \'["PROXY_ADDRESS"]\'', where: 'gateway host' }
       })
@@ -89,11 +92,11 @@ async function ingressPlugin(app: FastifyInstance): Promise<void> {
     request.ingress = found
     // A page on a name that was re-pointed at us talks same-origin to it; only names we know get an answer (D7).
     if (found.listener !== 'local' && !hostAllowed(found, access.hosts)) {
+      app.audit.denied({ kind: 'ingress', ...from, address: found.client }, 'host_not_allowed')
       return refusal('host_not_allowed', {
         fix: { command: 'openclaw config set gateway.publicOrigin https://YOUR.HOST', where: 'gateway host' }
       })
     }
-    const socket: Known = request.raw.socket
     if (direct !== undefined) socket[before] = { host: direct, ingress: found, access }
     return undefined
   }
@@ -106,4 +109,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(ingressPlugin, { name: 'ingress', dependencies: ['errors'], fastify: '5.x' })
+export default fp(ingressPlugin, { name: 'ingress', dependencies: ['errors', 'audit'], fastify: '5.x' })

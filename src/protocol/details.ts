@@ -17,6 +17,8 @@ export function authRefusal(input: {
   canRetryWithDeviceToken?: boolean
   retryAfterMs?: number
   fix?: { command: string; where: string } | undefined
+  /** What stays inside: it is logged, and never sent. */
+  cause?: unknown
 }): RpcError {
   const details = {
     code: input.code,
@@ -25,8 +27,9 @@ export function authRefusal(input: {
     recommendedNextStep: input.next,
     ...(input.fix === undefined ? {} : { fix: input.fix })
   }
-  if (input.retryAfterMs === undefined) return invalidRequest(input.message, details)
-  return new RpcError('INVALID_REQUEST', input.message, { details, retryable: true, retryAfterMs: input.retryAfterMs })
+  const { message, retryAfterMs, cause } = input
+  if (retryAfterMs === undefined) return invalidRequest(message, details, cause)
+  return new RpcError('INVALID_REQUEST', message, { details, retryable: true, retryAfterMs, cause })
 }
 
 /** The refusal of a launch code that is wrong, old or already spent. */

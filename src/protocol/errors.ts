@@ -38,6 +38,9 @@ export class RpcError extends Error {
 }
 
 /** Refuses a request for what it says. */
-export function invalidRequest(message: string, details?: unknown): RpcError {
-  return new RpcError('INVALID_REQUEST', message, details === undefined ? {} : { details })
+export function invalidRequest(message: string, details?: unknown, cause?: unknown): RpcError {
+  return new RpcError('INVALID_REQUEST', message, {
+    ...(details === undefined ? {} : { details }),
+    ...(cause === undefined ? {} : { cause })
+  })
 }

@@ -2,7 +2,12 @@ import { randomUUID } from 'node:crypto'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { footing } from '../auth/access.ts'
+import type { AuthFailure } from '../auth/authenticate.ts'
 import { SOCKET_PATH } from '../auth/surfaces.ts'
+import type { Attempt } from '../plugins/audit.ts'
+import { RpcError } from '../protocol/errors.ts'
+import type { ConnectParams } from '../protocol/frames.ts'
+import { callerName } from '../rpc/caused-by.ts'
 import { Connection, type ConnectionHost } from '../rpc/connection.ts'
 import { admit } from '../rpc/handshake.ts'
 import { helloFor } from '../rpc/hello.ts'
@@ -26,8 +31,16 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     registry,
     log: app.log,
     handshake: async (params, connection) => {
-      const admitted = await admit(params, connection, handshake)
-      return { caller: admitted.caller, hello: hello(admitted) }
+      const attempt = { ...attemptOf(connection), client: clientId(params) }
+      try {
+        const admitted = await admit(params, connection, handshake)
+        const { caller } = admitted
+        app.audit.allowed({ ...attempt, method: caller.method, who: callerName(caller) })
+        return { caller, hello: hello(admitted) }
+      } catch (error) {
+        app.audit.denied(attempt, ...whyOf(error))
+        throw error
+      }
     },
     opened(connection) {
       waiting.delete(connection)
@@ -105,6 +118,23 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
 }
 
 const MAX_TIMER_MS = 2_147_483_647
+
+function attemptOf({ ingress }: Connection): Attempt {
+  return { kind: 'connect', address: ingress.client, listener: ingress.listener, surface: 'websocket' }
+}
+
+// Whatever was sent, before anyone has checked it.
+function clientId(params: unknown): string | undefined {
+  const id = (params as Partial<ConnectParams> | undefined)?.client?.id
+  return typeof id === 'string' ? id : undefined
+}
+
+/** Why a connect failed, as a code: words of the client have no place in the record. */
+function whyOf(error: unknown): [reason: string, failure: AuthFailure | undefined] {
+  if (!(error instanceof RpcError)) return ['INVALID_REQUEST', undefined]
+  const { authReason, code } = (error.details ?? {}) as { authReason?: string; code?: string }
+  return [authReason ?? code ?? error.code, error.cause as AuthFailure | undefined]
+}
 
 function refuse(reply: FastifyReply, text: string): void {
   reply.code(503).header('connection', 'close').type('text/plain; charset=utf-8').send(text)

@@ -61,6 +61,7 @@ export function refusedCredential(failure: AuthFailure, params: ConnectParams, i
       reason: 'rate_limited',
       next: 'wait_then_retry',
       retryAfterMs: Math.ceil(failure.retryAfterMs ?? 0),
+      cause: failure,
       fix: { command: 'openclaw dashboard', where: 'gateway host' }
     })
   }
@@ -74,6 +75,7 @@ export function refusedCredential(failure: AuthFailure, params: ConnectParams, i
     reason: failure.reason,
     next: retry ? 'retry_with_device_token' : next,
     canRetryWithDeviceToken: retry,
+    cause: failure,
     fix: fixes[failure.reason] ?? { command: 'openclaw gateway auth-token --show', where: 'gateway host' }
   })
 }
