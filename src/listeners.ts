@@ -1,5 +1,5 @@
-import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs'
-import { createServer, type Server, type Socket } from 'node:net'
+import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import type { FastifyInstance } from 'fastify'
@@ -9,22 +9,19 @@ import type { Listener } from './auth/ingress.ts'
 import { acceptedBy } from './plugins/ingress.ts'
 import { PortTaken, portOwner } from './port-owner.ts'
 
-/** Opens the main port on every address of the plan, or on none: a required one that fails closes the others. */
+/** Opens the main port on every address of the plan; a required one that fails is an error. */
 export async function openMain(
   app: FastifyInstance,
   targets: readonly ListenTarget[],
-  port: number
-): Promise<Server[]> {
-  const opened: Server[] = []
+  port: number,
+  opened: Server[]
+): Promise<void> {
   try {
     for (const [index, { host, required }] of targets.entries()) {
       if (index === 0) await app.listen({ host, port })
       else await handOver(app, 'main', { host, port }, opened).catch(optional(required))
     }
-    return opened
   } catch (error) {
-    for (const server of opened) server.close()
-    await app.close()
     const { code } = error as NodeJS.ErrnoException
     throw code === 'EADDRINUSE' ? new PortTaken(port, await portOwner(port)) : error
   }
@@ -51,6 +48,51 @@ export async function openLocal(app: FastifyInstance, path: string, opened: Serv
   rmSync(path, { force: true })
   await handOver(app, 'local', { path }, opened)
   chmodSync(path, 0o600)
+}
+
+/** A listener that the configuration names and that cannot be opened; the message names the key. */
+export class ListenerFailed extends Error {}
+
+/**
+ * Opens the `proxy` listener (S4): a socket that only a proxy of this host can open, by its mode and group, so that no
+ * other process can speak for anyone.
+ */
+export async function openProxy(
+  app: FastifyInstance,
+  { path, mode, group }: { path: string; mode: number; group: string | undefined },
+  opened: Server[]
+): Promise<void> {
+  const key = 'gateway.auth.trustedProxy.socket'
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+    const there = lstatSync(path, { throwIfNoEntry: false })
+    if (there !== undefined && !there.isSocket()) throw new Error('something else is there')
+    if (there !== undefined && (await isAlive(path))) throw new Error('another process listens there')
+    rmSync(path, { force: true })
+    await handOver(app, 'proxy', { path }, opened)
+    // Until then nobody but the owner may write to it, and so open it.
+    if (group !== undefined) chownSync(path, -1, groupId(group))
+    chmodSync(path, mode)
+  } catch (cause) {
+    throw new ListenerFailed(`${key}: cannot open ${path}: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function isAlive(path: string): Promise<boolean> {
+  const socket = connect(path)
+  return new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+  }).finally(() => socket.destroy())
+}
+
+function groupId(group: string): number {
+  if (/^\d+$/.test(group)) return Number(group)
+  const line = readFileSync('/etc/group', 'utf8')
+    .split('\n')
+    .find((each) => each.startsWith(`${group}:`))
+  const id = Number(line?.split(':')[2] ?? Number.NaN)
+  if (Number.isInteger(id)) return id
+  throw new Error(`gateway.auth.trustedProxy.socketGroup: there is no group "${group}"`)
 }
 
 // A listener of our own whose sockets the one HTTP server serves; the tag says where they came in.

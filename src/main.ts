@@ -67,7 +67,7 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     { openDatabase, NewerSchemaError },
     { openLog },
     { buildApp },
-    { openMain, openLocal },
+    { openMain, openLocal, openProxy, ListenerFailed },
     { PortTaken }
   ] = await Promise.all([
     import('./store/lock.ts'),
@@ -87,7 +87,7 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     file: logFile,
     flush
   } = await openLog({ stateDir, level: config.logLevel, tty: process.stdout.isTTY === true })
-  let opened: Server[] = []
+  const opened: Server[] = []
   try {
     const db = openDatabase(join(stateDir, 'gateway.sqlite'))
     const { env, flags } = options
@@ -98,21 +98,34 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
       loopbackWorks: config.gateway.bind !== 'auto' || (await canBind('127.0.0.1')),
       tailnetAddress: tailnetAddress()
     })
-    opened = await openMain(app, targets, config.gateway.port)
+    const close = () => {
+      for (const server of opened) server.close()
+      return app.close()
+    }
+    const { auth, port } = config.gateway
+    try {
+      if (auth.mode === 'trusted-proxy' && auth.trustedProxy?.socket)
+        await openProxy(app, auth.trustedProxy.socket, opened)
+      await openMain(app, targets, port, opened)
+    } catch (error) {
+      // All of them or none.
+      await close()
+      throw error
+    }
     await openLocal(app, config.paths.localSocket, opened).catch((err) => log.error({ err }, 'local socket failed'))
     for (const warning of config.warnings) log.warn(warning)
-    log.info({ port: config.gateway.port, bind: config.gateway.bind, auth: config.gateway.auth.mode }, 'ready')
+    log.info({ port, bind: config.gateway.bind, auth: auth.mode }, 'ready')
     await welcome(app, options)
 
     log.info({ signal: await stopped }, 'stopping')
     await app.drain()
-    for (const server of opened) server.close()
-    await app.close()
+    await close()
     db.close()
     log.info('stopped')
     return 0
   } catch (error) {
     if (error instanceof PortTaken) throw new Refused(error.message, 1)
+    if (error instanceof ListenerFailed) throw new Refused(error.message, 1)
     if (error instanceof NewerSchemaError) throw new Refused(error.message, EXIT_CONFIG)
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'LISTEN_REFUSED') throw new Refused(message, EXIT_CONFIG)

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import type { GatewayConfig } from '../config/types.ts'
 import type { Fix } from '../protocol/errors.ts'
-import { canonicalAddress, compileCidrs, isLoopback } from './addresses.ts'
+import { canonicalAddress, compileCidrs, isLoopback, isLoopbackHost } from './addresses.ts'
 import { hasSecret } from './secrets.ts'
 
 /** Why the gateway must not start, in one sentence, and what to run. */
@@ -121,14 +121,41 @@ function trustedProxyRefusal(gateway: GatewayConfig): StartRefusal | undefined {
       set('gateway.auth.trustedProxy.userHeader', 'x-forwarded-user')
     )
   }
-  if (gateway.trustedProxies.length === 0) {
+  const { userHeader, requiredHeaders, jwt, socket } = auth.trustedProxy
+  const unusable = [userHeader, ...requiredHeaders, ...(jwt === undefined ? [] : [jwt.header])].find(notForProxies)
+  if (unusable !== undefined) {
+    return refuse(
+      'TRUSTED_PROXY_HEADER',
+      `gateway.auth.trustedProxy: "${unusable}" is not a header that only a proxy sets`,
+      set('gateway.auth.trustedProxy.userHeader', 'x-forwarded-user')
+    )
+  }
+  if (gateway.trustedProxies.length === 0 && socket === undefined) {
     return refuse(
       'TRUSTED_PROXIES_EMPTY',
       'gateway auth mode=trusted-proxy requires gateway.trustedProxies to be configured with at least one proxy IP',
       set('gateway.trustedProxies', '["10.0.0.1"]')
     )
   }
-  return undefined
+  return jwt === undefined ? undefined : jwksRefusal(jwt.jwks)
+}
+
+// A name that clients send by themselves says nothing of a proxy, and anything else is no header's name.
+function notForProxies(name: string): boolean {
+  return !/^[a-z0-9_-]+$/.test(name) || ['authorization', 'cookie', 'host', 'origin', 'connection'].includes(name)
+}
+
+// Keys that anybody on the way could swap are worth nothing.
+function jwksRefusal(jwks: string): StartRefusal | undefined {
+  const url = URL.canParse(jwks) && /^https?:/i.test(jwks) ? new URL(jwks) : undefined
+  if (url === undefined || url.protocol === 'https:' || isLoopbackHost(url.hostname.replace(/^\[|\]$/g, ''))) {
+    return undefined
+  }
+  return refuse(
+    'TRUSTED_PROXY_JWKS',
+    `gateway.auth.trustedProxy.jwt.jwks: "${jwks}" is plaintext; use https://, or the path of a file`,
+    set('gateway.auth.trustedProxy.jwt.jwks', 'https://login.example.com/.well-known/jwks.json')
+  )
 }
 
 /** Reports whether the bind mode reaches loopback only. */
