@@ -5,7 +5,7 @@ import { describeAddress } from './auth/addresses.ts'
 import type { IssuedCredentials, Witness } from './auth/authenticate.ts'
 import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
-import { noTailnet, type Tailnet } from './identity/tailnet.ts'
+import { Tailnet } from './identity/tailnet.ts'
 import { createWitness } from './identity/witness.ts'
 import { Live } from './live.ts'
 import { VERSION } from './package.ts'
@@ -40,6 +40,7 @@ import { DeviceStore } from './store/devices.ts'
 import { type GatewayIdentity, gatewayIdentity } from './store/identity.ts'
 import { TokenStore } from './store/tokens.ts'
 import { Trail } from './store/trail.ts'
+import type { Exposure } from './tailscale/exposure.ts'
 
 /** What a gateway is built from, besides its configuration. */
 export interface AppDeps {
@@ -85,7 +86,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   app.decorate('devices', devices)
   app.decorate('tokens', tokens)
   app.decorate('trail', trail)
-  app.decorate('tailnet', noTailnet)
+  app.decorate('tailnet', new Tailnet({ env: deps.env ?? {}, socket: config.gateway.tailscale.socket }, app.log))
+  app.decorate('exposure', undefined)
   app.decorate(
     'witness',
     createWitness(() => live.access, app.tailnet, app.log)
@@ -113,6 +115,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
       ...systemMethods({
         config: () => live.config,
         reload: () => app.reloader?.state,
+        exposure: () => app.exposure?.state(),
         hub,
         presence,
         health,
@@ -169,6 +172,8 @@ declare module 'fastify' {
     live: Live
     config: Config
     tailnet: Tailnet
+    /** How Tailscale exposes this gateway; set by the process, when it does. */
+    exposure: Pick<Exposure, 'state'> | undefined
     witness: Witness
     credentials: IssuedCredentials
     serverInfo: { version: string; buildId: string; bootId: string }

@@ -1,5 +1,5 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import type { FastifyInstance } from 'fastify'
@@ -35,10 +35,15 @@ export async function openMain(
 }
 
 /**
- * Opens the `local` listener: whoever can open this socket owns the host's files, and needs no credential. The
- * state lock is held, so a socket file that is in the way belongs to a process that died.
+ * Opens a private listener on a Unix socket. Whoever can open the `local` one owns the host's files, and needs no
+ * credential. The state lock is held, so a socket file that is in the way belongs to a process that died.
  */
-export async function openLocal(app: FastifyInstance, path: string, opened: Server[]): Promise<void> {
+export async function openPrivate(
+  app: FastifyInstance,
+  listener: 'local' | 'tailscale',
+  path: string,
+  opened: Server[]
+): Promise<void> {
   const folder = dirname(path)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   // In a shared temporary folder somebody else may have been there first.
@@ -46,8 +51,14 @@ export async function openLocal(app: FastifyInstance, path: string, opened: Serv
   if (!lstatSync(folder).isDirectory() || uid !== userInfo().uid) throw new Error(`${folder} belongs to somebody else`)
   chmodSync(folder, 0o700)
   rmSync(path, { force: true })
-  await handOver(app, 'local', { path }, opened)
+  await handOver(app, listener, { path }, opened)
   chmodSync(path, 0o600)
+}
+
+/** Opens a private listener on a port of loopback that nobody is told but whom it is for; resolves with the port. */
+export async function openLoopback(app: FastifyInstance, listener: 'tailscale', opened: Server[]): Promise<number> {
+  const server = await handOver(app, listener, { host: '127.0.0.1', port: 0 }, opened)
+  return (server.address() as AddressInfo).port
 }
 
 /** A listener that the configuration names and that cannot be opened; the message names the key. */
@@ -101,7 +112,7 @@ async function handOver(
   listener: Listener,
   where: { host: string; port: number } | { path: string },
   opened: Server[]
-): Promise<void> {
+): Promise<Server> {
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
     acceptedBy(socket, listener)
     app.server.emit('connection', socket)
@@ -115,4 +126,5 @@ async function handOver(
   })
   opened.push(server)
   app.alsoListening.push(describeAddress(server.address()!))
+  return server
 }

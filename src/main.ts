@@ -67,7 +67,8 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     { openDatabase, NewerSchemaError },
     { openLog },
     { buildApp },
-    { openMain, openLocal, openProxy, ListenerFailed },
+    { openMain, openPrivate, openProxy, ListenerFailed },
+    { expose, learnName },
     { PortTaken }
   ] = await Promise.all([
     import('./store/lock.ts'),
@@ -75,6 +76,7 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     import('./log.ts'),
     import('./app.ts'),
     import('./listeners.ts'),
+    import('./exposure.ts'),
     import('./port-owner.ts')
   ])
   const lock = lockState(stateDir, process.pid)
@@ -112,13 +114,19 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
       await close()
       throw error
     }
-    await openLocal(app, config.paths.localSocket, opened).catch((err) => log.error({ err }, 'local socket failed'))
+    await openPrivate(app, 'local', config.paths.localSocket, opened).catch((err) =>
+      log.error({ err }, 'local socket failed')
+    )
+    const exposure = await expose(app, opened)
+    app.exposure = exposure
+    const stopLearning = learnName(app)
     for (const warning of config.warnings) log.warn(warning)
     log.info({ port, bind: config.gateway.bind, auth: auth.mode }, 'ready')
     await welcome(app, options)
 
     log.info({ signal: await stopped }, 'stopping')
-    await app.drain()
+    stopLearning()
+    await Promise.all([app.drain(), exposure?.stop()])
     await close()
     db.close()
     log.info('stopped')

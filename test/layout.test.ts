@@ -31,6 +31,7 @@ const rows = [
   'log.ts',
   'server.ts',
   'listeners.ts',
+  'exposure.ts',
   'app.ts',
   'main.ts',
   'index.ts',

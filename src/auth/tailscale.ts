@@ -9,11 +9,11 @@ export interface TailnetUser {
   tagged: boolean
 }
 
-/** What tailscaled is asked. Each answers undefined when there is no answer. */
+/** What tailscaled is asked; no answer is nobody. */
 export interface TailscaleWitness {
   whois(address: string): Promise<TailnetUser | undefined>
-  /** The user whose machine this is; a tagged machine has none (D2). */
-  owner(): Promise<number | undefined>
+  /** Reports whether this machine is a user's own; a tagged machine is nobody's (D2). */
+  isOwner(user: TailnetUser): Promise<boolean>
 }
 
 /** A tailnet user who is who the header says. */
@@ -34,7 +34,7 @@ export async function tailscaleIdentity(
   if (login === undefined || login === '') return undefined
   const user = await witness.whois(client)
   if (user === undefined || user.tagged || user.login !== login) return undefined
-  return { login, name: user.name, owner: (await witness.owner()) === user.userId }
+  return { login, name: user.name, owner: await witness.isOwner(user) }
 }
 
 /** Decodes an RFC 2047 Q-encoded header value in UTF-8; plain text stays, anything else is undefined. */

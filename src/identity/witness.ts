@@ -8,7 +8,7 @@ export function createWitness(access: () => Access, tailnet: TailscaleWitness, l
   let verifier: { for: unknown; verify(assertion: string): Promise<string | undefined> } | undefined
   return {
     whois: (address) => tailnet.whois(address),
-    owner: () => tailnet.owner(),
+    isOwner: (user) => tailnet.isOwner(user),
     async verifyAssertion(assertion) {
       const config = access().gateway.auth.trustedProxy?.jwt
       if (config === undefined) return undefined

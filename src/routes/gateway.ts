@@ -23,7 +23,8 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     registry,
     health,
     server: app.serverInfo,
-    identity: app.identity
+    identity: app.identity,
+    identityUrl: () => (live.access.tailscale ? app.exposure?.state().url : undefined)
   })
   const handshake = { authenticator, devices, events: hub, access: () => live.access }
   const expiries = new Map<Connection, NodeJS.Timeout>()

@@ -22,6 +22,8 @@ export interface HelloDeps {
   presence: Presence
   health: Health
   identity: GatewayIdentity
+  /** Where a tailnet user reaches the Control UI without a token; undefined where nobody does. */
+  identityUrl(): string | undefined
 }
 
 // Methods of ours, by the protocol's nearest word.
@@ -62,6 +64,7 @@ export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
     const admin = operator && satisfies(caller.scopes, 'operator.admin')
     const scoped = operator && caller.scopes.size > 0
     const reader = operator && satisfies(caller.scopes, 'operator.read')
+    const identityUrl = deps.identityUrl()
     const recovery = operator && (auth.method !== 'none' || caller.deviceId !== undefined)
     return {
       type: 'hello-ok',
@@ -76,6 +79,7 @@ export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
         uptimeMs: health.uptimeMs,
         appliedConfigHash: appliedHash(config),
         sessionDefaults,
+        ...(identityUrl === undefined ? {} : { controlUiIdentityUrl: identityUrl }),
         ...(scoped ? { updateSchedule: { channel: 'stable', autoEnabled: false, install: { kind: 'package' } } } : {}),
         // Paths and the auth mode say something about the host: admins only.
         ...(admin

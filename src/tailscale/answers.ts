@@ -26,7 +26,10 @@ export interface TailscaleStatus {
 }
 
 /** Reports whether an identity is the person that this machine belongs to. */
-export function isOwner(identity: TailnetIdentity, status: TailscaleStatus): boolean {
+export function isOwner(
+  identity: Pick<TailnetIdentity, 'login' | 'userId' | 'tagged'>,
+  status: TailscaleStatus
+): boolean {
   // Ids have 64 bits, more than a number holds: two of them may look alike, two logins don't.
   return !identity.tagged && identity.userId === status.ownerId && identity.login === status.ownerLogin
 }

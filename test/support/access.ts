@@ -37,6 +37,6 @@ export const nobody: IssuedCredentials & Witness = {
   findNamedToken: async () => undefined,
   namedTokenUsed: () => {},
   whois: async () => undefined,
-  owner: async () => undefined,
+  isOwner: async () => false,
   verifyAssertion: async () => undefined
 }

@@ -10,7 +10,7 @@ import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { resolvePaths } from '../../src/config/paths.ts'
 import type { ConfigFlags } from '../../src/config/types.ts'
-import { openLocal } from '../../src/listeners.ts'
+import { openPrivate } from '../../src/listeners.ts'
 import { openDatabase } from '../../src/store/database.ts'
 
 /** The shared secret of gateways under test. */
@@ -67,7 +67,7 @@ export async function startApp(
   const app = await buildApp(config, { db, logFile, env })
   const opened: Server[] = []
   await app.listen({ host: '127.0.0.1', port })
-  if (options.local === true) await openLocal(app, paths.localSocket, opened)
+  if (options.local === true) await openPrivate(app, 'local', paths.localSocket, opened)
   t.teardown(async () => {
     await app.close()
     for (const server of opened) server.close()

@@ -5,6 +5,7 @@ import type { Config } from '../../config/types.ts'
 import { RpcError } from '../../protocol/errors.ts'
 import type { ReloadState } from '../../reload.ts'
 import type { GatewayIdentity } from '../../store/identity.ts'
+import type { ExposureState } from '../../tailscale/exposure.ts'
 import type { Health } from '../health.ts'
 import type { Hub } from '../hub.ts'
 import { defineMethod, type Method } from '../method.ts'
@@ -16,6 +17,8 @@ export interface SystemDeps {
   config(): Config
   /** How the file and the running configuration stand to each other; undefined where nothing applies edits. */
   reload(): ReloadState | undefined
+  /** How Tailscale exposes the gateway; undefined where it does not. */
+  exposure(): ExposureState | undefined
   hub: Hub
   presence: Presence
   health: Health
@@ -51,7 +54,7 @@ export function systemMethods(deps: SystemDeps): Method[] {
             bind: gateway.bind,
             port: gateway.port,
             authMode: gateway.auth.mode,
-            tailscale: { mode: gateway.tailscale.mode },
+            tailscale: { mode: gateway.tailscale.mode, ...deps.exposure() },
             listeners: deps.listeners()
           },
           memory: { rssBytes: rss, heapUsedBytes: heapUsed },
