@@ -92,6 +92,8 @@ export interface TestProcess {
   stateDir: string
   /** Everything it has printed so far. */
   output(): string
+  /** Resolves once it has printed something, the n-th time (from 1). */
+  said(text: string, n?: number): Promise<void>
   /** Resolves with the exit code. */
   exited: Promise<number | null>
 }
@@ -121,14 +123,24 @@ export async function startProcess(
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
     await exited
   })
-  const ready = new Promise<void>((resolve) => {
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk
-        if (text.includes('is ready on')) resolve()
-      })
-    }
-  })
+  const listeners = new Set<() => void>()
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+      for (const listener of listeners) listener()
+    })
+  }
+  const said = (words: string, n = 1) =>
+    new Promise<void>((resolve) => {
+      const look = () => {
+        if (text.split(words).length <= n) return
+        listeners.delete(look)
+        resolve()
+      }
+      listeners.add(look)
+      look()
+    })
+  const ready = said('is ready on')
   const code = await Promise.race([ready, exited.then((exit) => ({ exit }))])
   if (code !== undefined && options.expectExit !== true)
     throw new Error(`the gateway exited with ${code.exit}:\n${text}`)
@@ -139,6 +151,7 @@ export async function startProcess(
     http: `http://127.0.0.1:${port}`,
     stateDir,
     output: () => text,
+    said,
     exited
   }
 }
