@@ -1,6 +1,4 @@
-import { spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
-import path from 'node:path'
+import { findProgram, installPackages, isExecutable } from './debian.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
 const mac = [
@@ -10,40 +8,11 @@ const mac = [
 
 /** The path of a Chromium or Chrome on this machine: `CHROME_PATH`, then the usual names. */
 export function findChromium(env: NodeJS.ProcessEnv = process.env): string | undefined {
-  const folders = (env.PATH ?? '').split(path.delimiter)
-  const usual = names.flatMap((name) => folders.map((folder) => path.join(folder, name)))
-  return [...(env.CHROME_PATH ? [env.CHROME_PATH] : []), ...usual, ...mac].find(isExecutable)
+  if (env.CHROME_PATH && isExecutable(env.CHROME_PATH)) return env.CHROME_PATH
+  return findProgram(names, env) ?? mac.find(isExecutable)
 }
 
-/** Like `findChromium`, but installs Debian's package where that is nobody's machine: in CI or in a container, as root. */
+/** Like `findChromium`, but installs Debian's package where `installPackages` may. */
 export function ensureChromium(env: NodeJS.ProcessEnv = process.env): string | undefined {
-  const found = findChromium(env)
-  if (found !== undefined || process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) return found
-  if (!env.CI && !inContainer(env)) return undefined
-  console.log('no Chromium here: installing the Debian package chromium')
-  const options = {
-    stdio: ['ignore', 'ignore', 'inherit'] as ('ignore' | 'inherit')[],
-    env: { ...env, DEBIAN_FRONTEND: 'noninteractive' }
-  }
-  spawnSync('apt-get', ['update', '-qq'], options)
-  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], options)
-  return findChromium(env)
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function inContainer(env: NodeJS.ProcessEnv): boolean {
-  if (env.container || existsSync('/.dockerenv') || existsSync('/run/.containerenv')) return true
-  try {
-    return !['systemd', 'init', 'launchd'].includes(readFileSync('/proc/1/comm', 'utf8').trim())
-  } catch {
-    return false
-  }
+  return findChromium(env) ?? (installPackages(['chromium'], env) ? findChromium(env) : undefined)
 }

@@ -1,15 +1,25 @@
 import { ensureChromium } from './chromium.ts'
+import { findProgram, installPackages } from './debian.ts'
 import { runTap } from './tap.ts'
 
 const args = process.argv.slice(2)
 const everything = !args.some((arg) => !arg.startsWith('-'))
-if (everything || args.some((arg) => arg.includes('browser'))) {
+const wants = (name: string) => everything || args.some((arg) => arg.includes(name))
+
+if (wants('browser') || wants('proxies')) {
   const chromium = ensureChromium()
   if (chromium === undefined) {
     console.log('browser tests skipped: install Chromium or Chrome, or set CHROME_PATH, and run npm test again')
   } else {
     process.env.CHROME_PATH = chromium
   }
+}
+if (wants('proxies')) {
+  // Each test that needs one of them says when it is not there.
+  const missing = Object.entries({ nginx: 'nginx-light', caddy: 'caddy', ip: 'iproute2' })
+    .filter(([program]) => findProgram([program]) === undefined)
+    .map(([, name]) => name)
+  if (missing.length > 0) installPackages(missing)
 }
 const { passed, failed } = await runTap(args)
 console.log(`${passed} passed, ${failed} failed`)
