@@ -11,7 +11,13 @@ const LOOK_MS = 1_000
 
 /** What became of a changed configuration. */
 export type ReloadOutcome =
-  | { ok: true; applied: string[]; restart: string[] }
+  | {
+      ok: true
+      applied: string[]
+      restart: string[]
+      /** Where the shared secret in force comes from; undefined where there is none. */
+      secretSource: string | undefined
+    }
   | { ok: false; message: string; fix: ConfigError['fix'] }
 
 /** How the configuration file and the running gateway stand to each other. */
@@ -95,7 +101,7 @@ export class Reloader {
       if (applied.length > 0) log.info({ applied }, 'configuration applied')
       if (news.length > 0) log.warn({ keys: news }, 'restart the gateway to apply these settings')
       if (applied.length > 0) this.#deps.applied(applied)
-      return { ok: true, applied, restart }
+      return { ok: true, applied, restart, secretSource: live.access.secret?.source }
     } catch (error) {
       if (!(error instanceof ConfigError)) log.error({ err: error }, 'configuration not read')
       const { message, fix } = error instanceof ConfigError ? error : unread

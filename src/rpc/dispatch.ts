@@ -37,6 +37,7 @@ export function call(registry: Registry, frame: Pick<RequestFrame, 'method' | 'p
   const params = frame.params ?? {}
   const wrong = method.check?.(params)
   if (wrong !== undefined) throw invalidRequest(`invalid ${method.name} params: ${wrong}`)
+  if (method.write) registry.writes.take(method.name, caller)
   return method.handler(params as never, caller)
 }
 

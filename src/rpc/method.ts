@@ -34,6 +34,8 @@ export interface Method {
   scope: Access
   params: TSchema | undefined
   result: TSchema | undefined
+  /** True for a write of the control plane, of which a caller has a few a minute. */
+  write: boolean
   handler(params: never, caller: Caller): unknown
 }
 
@@ -43,9 +45,10 @@ export function defineMethod<P extends TSchema>(method: {
   scope: Access
   params: P
   result?: TSchema
+  write?: boolean
   handler(params: Static<P>, caller: Caller): unknown
 }): Method {
-  return { result: undefined, ...method } as Method
+  return { result: undefined, write: false, ...method } as Method
 }
 
 /** Publishes an event; the broadcaster filters by the event's scope and numbers it per socket. */

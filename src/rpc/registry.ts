@@ -1,6 +1,7 @@
 import { isScope } from '../protocol/scopes.ts'
 import { type Check, checker } from '../protocol/validate.ts'
 import type { Method } from './method.ts'
+import { WriteLimit } from './write-limit.ts'
 
 /** A method ready to be called. */
 export interface RegisteredMethod extends Method {
@@ -9,6 +10,7 @@ export interface RegisteredMethod extends Method {
 
 /** Every RPC method by name. A method without a scope, or declared twice, does not get in (S20). */
 export class Registry {
+  readonly writes = new WriteLimit()
   readonly #methods = new Map<string, RegisteredMethod>()
 
   constructor(methods: readonly Method[]) {

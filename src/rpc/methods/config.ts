@@ -4,7 +4,7 @@ import type { Env } from '../../config/paths.ts'
 import type { ConfigSource } from '../../config/source.ts'
 import type { Paths } from '../../config/types.ts'
 import { invalidRequest, RpcError } from '../../protocol/errors.ts'
-import type { Reloader } from '../../reload.ts'
+import type { Reloader, ReloadOutcome } from '../../reload.ts'
 import { defineMethod, type Method, type Publish } from '../method.ts'
 
 /** What the configuration methods work on. */
@@ -47,18 +47,21 @@ export function configMethods(deps: ConfigMethodDeps): Method[] {
     defineMethod({
       name: 'config.set',
       scope: 'operator.admin',
+      write: true,
       params: Type.Object(write, { additionalProperties: false }),
       handler: (params) => replace(deps, params)
     }),
     defineMethod({
       name: 'config.apply',
       scope: 'operator.admin',
+      write: true,
       params: Type.Object(apply, { additionalProperties: false }),
       handler: (params) => replace(deps, params)
     }),
     defineMethod({
       name: 'config.patch',
       scope: 'operator.admin',
+      write: true,
       params: Type.Object(
         { ...apply, replacePaths: Type.Optional(Type.Array(Filled, { maxItems: 256 })) },
         { additionalProperties: false }
@@ -69,12 +72,14 @@ export function configMethods(deps: ConfigMethodDeps): Method[] {
       // Ours: applies the file as it is, and says what that came to.
       name: 'config.reload',
       scope: 'operator.admin',
+      write: true,
       params: Empty,
       handler: () => reload(deps)
     }),
     defineMethod({
       name: 'secrets.reload',
       scope: 'operator.admin',
+      write: true,
       params: Empty,
       async handler() {
         await reload(deps)
@@ -176,7 +181,7 @@ async function change(
   }
 }
 
-async function reload(deps: ConfigMethodDeps): Promise<{ ok: true; applied: string[]; restart: string[] }> {
+async function reload(deps: ConfigMethodDeps): Promise<ReloadOutcome & { ok: true }> {
   const outcome = await deps.reloader()?.now()
   if (outcome === undefined) throw new RpcError('UNAVAILABLE', 'this gateway reads its configuration at the start only')
   if (!outcome.ok) throw invalidRequest(outcome.message, { code: 'CONFIG_NOT_APPLIED', fix: outcome.fix })

@@ -31,6 +31,7 @@ export function tokenMethods({ tokens, hub, trail }: TokenMethodDeps): Method[] 
     defineMethod({
       name: 'gateway.tokens.create',
       scope: 'operator.admin',
+      write: true,
       params: Type.Object(
         {
           name: text,
@@ -74,6 +75,7 @@ export function tokenMethods({ tokens, hub, trail }: TokenMethodDeps): Method[] 
     defineMethod({
       name: 'gateway.tokens.revoke',
       scope: 'operator.admin',
+      write: true,
       params: Type.Object({ id: Type.Optional(text), name: Type.Optional(text) }, closed),
       async handler({ id, name }, caller) {
         const which = id ?? name
