@@ -1,3 +1,4 @@
+import { Audit } from './state/audit.ts'
 import { Devices } from './state/devices.ts'
 import { Monitor } from './state/monitor.ts'
 import { Session } from './state/session.ts'
@@ -8,11 +9,18 @@ export interface Control {
   session: Session
   monitor: Monitor
   devices: Devices
+  audit: Audit
   theme: Theme
 }
 
 /** Makes the state of one visit. */
 export function createControl(): Control {
   const session = new Session()
-  return { session, monitor: new Monitor(session), devices: new Devices(session), theme: new Theme() }
+  return {
+    session,
+    monitor: new Monitor(session),
+    devices: new Devices(session),
+    audit: new Audit(session),
+    theme: new Theme()
+  }
 }

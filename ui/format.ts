@@ -25,6 +25,13 @@ export function ago(ts: number, now: number = Date.now()): string {
   return age < 10_000 ? 'just now' : `${duration(age).split(' ')[0]} ago`
 }
 
+/** A moment to the second, in the reader's own time. */
+export function exactTime(ts: number): string {
+  return exact.format(ts)
+}
+
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
+
 /** Bytes in MB, as a number and its unit. */
 export function megabytes(bytes: number): { value: string; unit: string } {
   const mb = bytes / 1_048_576
@@ -60,6 +67,28 @@ const names: Record<string, string> = {
   'openclaw-watchos': 'Watch app',
   'openclaw-android': 'Android app',
   'openclaw-browser-copilot': 'Browser extension'
+}
+
+/** What a device is called: by its owner, by itself, or by its kind. */
+export function deviceName(device: { label?: string; displayName?: string; clientId?: string }): string {
+  return device.label ?? device.displayName ?? clientName(device.clientId)
+}
+
+/** How a caller authenticated, in words. */
+export function methodName(method: string): string {
+  return methods[method] ?? method
+}
+
+const methods: Record<string, string> = {
+  token: 'Shared token',
+  password: 'Shared password',
+  'named-token': 'Named token',
+  'device-token': 'Device token',
+  'launch-code': 'Launch link',
+  tailscale: 'Tailscale identity',
+  'trusted-proxy': 'Identity at the proxy',
+  owner: 'The owner’s socket',
+  none: 'No authentication'
 }
 
 /** What a scope lets its holder do, in words. */

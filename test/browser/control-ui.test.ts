@@ -106,7 +106,7 @@ function run(browser: Browser): void {
       await page.keyboard.press('Enter')
       await shows(page, 'Overview')
 
-      // From the top: skip link, two pages, theme, sign-out.
+      // From the top: skip link, the pages, theme, sign-out.
       await page.keyboard.press('Tab')
       t.equal(await page.evaluate(focused), 'Skip to content')
       await page.keyboard.press('Tab')
@@ -267,6 +267,74 @@ function run(browser: Browser): void {
     await shows(page, 'Sign in')
   })
 
+  t.test('audit: what happened, newest first, filtered, kept up to date, and older on demand', async (t) => {
+    const { app, http, ws } = await startApp(t)
+    const refused = { kind: 'connect', outcome: 'denied', reason: 'token_mismatch', method: 'token' } as const
+    for (let i = 0; i < 150; i++) app.trail.record({ ...refused, address: `203.0.113.${i}` })
+    for (let i = 0; i < 57; i++) app.trail.record({ ...refused, address: '203.0.113.0', client: 'cli' })
+    const { page } = await visit(t, browser)
+    await page.goto(http)
+    await signIn(page, TOKEN)
+    await shows(page, 'Overview')
+    await page.getByRole('link', { name: 'Audit' }).click()
+    await shows(page, 'Audit')
+    t.equal(new URL(page.url()).pathname, '/audit')
+    const events = page.getByRole('list', { name: 'Events' }).getByRole('listitem')
+    const from = (host: number) => events.filter({ hasText: new RegExp(`203\\.0\\.113\\.${host}\\s*$`) })
+
+    const first = events.first()
+    await first.getByText('57×').waitFor()
+    await from(149).waitFor()
+    t.equal(await first.locator('time').textContent(), 'just now')
+    t.match(await first.locator('time').getAttribute('title'), /\d{4}.*\d{1,2}:\d{2}:\d{2}/)
+
+    // Nobody reloads: what happens now comes by itself, and at once when the window is looked at again.
+    const owner = await admin(t, ws)
+    t.ok((await owner.call('gateway.tokens.create', { name: 'grafana', scopes: ['operator.read'] })).ok)
+    await page.evaluate(() => window.dispatchEvent(new Event('focus')))
+    await events.first().getByText('grafana: operator.read').waitFor()
+    t.ok((await owner.call('gateway.tokens.revoke', { name: 'grafana' })).ok)
+    await events.first().getByText('Token revoked').waitFor()
+
+    const shown = await events.count()
+    await page.getByRole('button', { name: 'Load older' }).click()
+    await from(1).waitFor()
+    t.ok((await events.count()) > shown)
+
+    await page.getByRole('button', { name: 'Changed' }).click()
+    await events.filter({ hasText: 'Token made' }).waitFor()
+    t.equal(await events.count(), 2)
+    await page.getByRole('button', { name: 'Denied' }).click()
+    await from(149).waitFor()
+    const filter = page.getByRole('searchbox', { name: 'Filter events' })
+    await filter.fill('COMMAND line')
+    await from(149).waitFor({ state: 'detached' })
+    t.equal(await events.count(), 1)
+    await filter.fill('no such thing')
+    await page.getByText('Nothing of what is loaded matches.').waitFor()
+  })
+
+  t.test('audit: a session without full control is told so, and asks for nothing', async (t) => {
+    const { http } = await startApp(t)
+    const { page } = await visit(t, browser)
+    const asked: string[] = []
+    // Stands for an identity that may only read.
+    await page.routeWebSocket(http.replace('http', 'ws'), (socket) => {
+      const server = socket.connectToServer()
+      socket.onMessage((text) => {
+        asked.push(`${text}`)
+        server.send(text)
+      })
+      server.onMessage((text) => socket.send(`${text}`.replace(/"scopes":\[[^\]]*\]/, '"scopes":["operator.read"]')))
+    })
+    await page.goto(`${http}/audit`)
+    await signIn(page, TOKEN)
+    await shows(page, 'Audit')
+    await page.getByText('This session may not see the audit trail').waitFor()
+    t.ok(asked.length > 1, 'the socket was watched')
+    t.notMatch(asked.join(), 'gateway.audit')
+  })
+
   t.test('a page on plain HTTP makes its key in JavaScript, waits for approval, and opens by itself', async (t) => {
     const { port, ws } = await startApp(t, { gateway: { controlUi: { allowedOrigins: ['http://gateway.local'] } } })
     const owner = await admin(t, ws)
@@ -344,7 +412,7 @@ function run(browser: Browser): void {
     await shows(page, 'Sign in')
     t.equal(await overflow(), 0, 'sign-in')
     await signIn(page, TOKEN)
-    for (const name of ['Overview', 'Devices']) {
+    for (const name of ['Audit', 'Overview', 'Devices']) {
       await page.getByRole('link', { name }).click()
       await shows(page, name)
       t.equal(await overflow(), 0, name)

@@ -1,6 +1,6 @@
 import { css, html, nothing, type TemplateResult } from 'lit'
 import type { Control } from '../control.ts'
-import { ago, clientName, scopeName, shortId } from '../format.ts'
+import { ago, clientName, deviceName, scopeName, shortId } from '../format.ts'
 import type { AskDialog, Question } from '../parts/dialog.ts'
 import '../parts/dialog.ts'
 import { clientIcon, icon } from '../parts/icon.ts'
@@ -149,7 +149,7 @@ export class DevicesPage extends View {
   }
 
   #pending(device: PendingDevice): TemplateResult {
-    const name = nameOf(device)
+    const name = deviceName(device)
     return html`<li class="device">
       <span class="glyph">${icon(clientIcon(device.clientId, device.platform), 22)}</span>
       <div>
@@ -169,7 +169,7 @@ export class DevicesPage extends View {
   }
 
   #paired(device: PairedDevice): TemplateResult {
-    const name = nameOf(device)
+    const name = deviceName(device)
     const mine = device.deviceId === this.control.session.deviceId
     const roles = rolesOf(device)
     return html`<li class="device">
@@ -205,7 +205,7 @@ export class DevicesPage extends View {
   #approve(device: PendingDevice): void {
     const wide = device.scopes?.includes('operator.admin')
     this.#ask({
-      title: `Let ${nameOf(device)} in?`,
+      title: `Let ${deviceName(device)} in?`,
       text: wide
         ? 'It asks for full control of this gateway: everything you can do, it can do.'
         : 'It keeps its access until you revoke it.',
@@ -216,7 +216,7 @@ export class DevicesPage extends View {
 
   #reject(device: PendingDevice): void {
     this.#ask({
-      title: `Turn ${nameOf(device)} away?`,
+      title: `Turn ${deviceName(device)} away?`,
       text: 'The request is dropped. The device may ask again.',
       confirm: 'Reject',
       danger: true,
@@ -229,14 +229,14 @@ export class DevicesPage extends View {
       title: 'Rename device',
       text: 'A name that you will recognise later.',
       confirm: 'Save',
-      input: { label: 'Name', value: nameOf(device), maxLength: 64 },
+      input: { label: 'Name', value: deviceName(device), maxLength: 64 },
       run: (label) => this.control.devices.rename(device.deviceId, label)
     })
   }
 
   #revoke(device: PairedDevice, roles: string[]): void {
     this.#ask({
-      title: `Revoke access of ${nameOf(device)}?`,
+      title: `Revoke access of ${deviceName(device)}?`,
       text: `${selfWarning(this.control, device)}Its token stops working at once and its connections close. It stays in the list.`,
       confirm: 'Revoke',
       danger: true,
@@ -246,7 +246,7 @@ export class DevicesPage extends View {
 
   #remove(device: PairedDevice): void {
     this.#ask({
-      title: `Remove ${nameOf(device)}?`,
+      title: `Remove ${deviceName(device)}?`,
       text: `${selfWarning(this.control, device)}Its access ends at once. To come back it has to be approved again.`,
       confirm: 'Remove',
       danger: true,
@@ -257,10 +257,6 @@ export class DevicesPage extends View {
   #ask(question: Question): void {
     void this.renderRoot.querySelector<AskDialog>('ui-dialog')?.ask(question)
   }
-}
-
-function nameOf(device: PendingDevice | PairedDevice): string {
-  return device.label ?? device.displayName ?? clientName(device.clientId)
 }
 
 function facts(device: PendingDevice | PairedDevice): string {

@@ -24,5 +24,6 @@ export const pages: Page[] = [
     icon: 'devices',
     load: () => import('./devices.ts'),
     badge: ({ devices }) => devices.pending.length
-  }
+  },
+  { id: 'audit', path: '/audit', title: 'Audit', icon: 'audit', load: () => import('./audit.ts') }
 ]

@@ -1,7 +1,7 @@
 import { css, html, nothing, type TemplateResult } from 'lit'
 import type { PresenceEntry } from '../../src/protocol/frames.ts'
 import type { Control } from '../control.ts'
-import { clientName, duration, megabytes, milliseconds } from '../format.ts'
+import { clientName, duration, megabytes, methodName, milliseconds } from '../format.ts'
 import { LineChart, type Point } from '../parts/chart.ts'
 import { clientIcon, icon } from '../parts/icon.ts'
 import { base } from '../parts/styles.ts'
@@ -270,7 +270,7 @@ export class OverviewPage extends View {
       ${row('Host', host?.host && [host.host, host.platform].filter(Boolean).join(' · '))}
       ${row('Reachable from', bind && reachOf(bind))} ${row('Port', port)}
       ${row('Authentication', mode && (modes[mode] ?? mode))} ${row('Tailscale', tailscaleWords(tailscale))}
-      ${row('Signed in with', session.hello && (methods[session.hello.auth.method] ?? session.hello.auth.method))}
+      ${row('Signed in with', session.hello && signedInWith(session.hello.auth.method))}
       ${row(
         'Listening on',
         listeners && listeners.length > 0
@@ -351,14 +351,8 @@ const modes: Record<string, string> = {
   none: 'None'
 }
 
-const methods: Record<string, string> = {
-  token: 'Shared token',
-  password: 'Shared password',
-  'device-token': 'This browser’s own token',
-  tailscale: 'Tailscale identity',
-  'trusted-proxy': 'Identity at the proxy',
-  owner: 'The owner’s socket',
-  none: 'Nothing: no authentication'
+function signedInWith(method: string): string {
+  return method === 'device-token' ? 'This browser’s own token' : methodName(method)
 }
 
 function tailscaleWords(tailscale: Exposure['tailscale']): string | undefined {

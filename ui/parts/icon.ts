@@ -3,11 +3,13 @@ import { html, svg, type TemplateResult } from 'lit'
 const paths = {
   overview: svg`<path d="M3 12h4l2.5-6 4.5 12 2.5-6H21"/>`,
   devices: svg`<rect x="3" y="4" width="13" height="10" rx="2"/><path d="M6.5 18h4"/><rect x="15" y="10" width="6" height="10" rx="1.5"/>`,
+  audit: svg`<path d="M12 3 5 5.8v5.4c0 4.4 2.9 8 7 9.8 4.1-1.8 7-5.4 7-9.8V5.8L12 3Z"/><path d="M9 10h6M9 13.5h4"/>`,
   sun: svg`<circle cx="12" cy="12" r="4"/><path d="M12 3v1.5M12 19.5V21M3 12h1.5M19.5 12H21M5.6 5.6l1.1 1.1M17.3 17.3l1.1 1.1M18.4 5.6l-1.1 1.1M6.7 17.3l-1.1 1.1"/>`,
   moon: svg`<path d="M20 14.2A8 8 0 0 1 9.8 4a8 8 0 1 0 10.2 10.2Z"/>`,
   leave: svg`<path d="M14 4H7a2 2 0 0 0-2 2v12a2 2 0 0 0 2 2h7M10 12h10m0 0-3.5-3.5M20 12l-3.5 3.5"/>`,
   copy: svg`<rect x="9" y="9" width="11" height="11" rx="2"/><path d="M5 15H4.5A1.5 1.5 0 0 1 3 13.5v-9A1.5 1.5 0 0 1 4.5 3h9A1.5 1.5 0 0 1 15 4.5V5"/>`,
   check: svg`<path d="m5 12.5 4.5 4.5L19 7.5"/>`,
+  ban: svg`<circle cx="12" cy="12" r="8"/><path d="m6.5 6.5 11 11"/>`,
   eye: svg`<path d="M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12Z"/><circle cx="12" cy="12" r="3"/>`,
   browser: svg`<rect x="3" y="4" width="18" height="16" rx="2.5"/><path d="M3 9h18M6.5 6.5h.01M9 6.5h.01"/>`,
   terminal: svg`<rect x="3" y="4" width="18" height="16" rx="2.5"/><path d="m7 9 3 3-3 3M12.5 15H17"/>`,
