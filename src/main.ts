@@ -154,6 +154,9 @@ async function welcome(app: FastifyInstance, options: RunOptions & { firstStart:
   if (!controlUi.enabled || !(options.firstStart || process.stdout.isTTY)) return
   const { launchLink } = await import('./rpc/methods/devices.ts')
   const link = auth.mode === 'none' ? url : `${url}#bootstrapToken=${(await launchLink(app.devices)).bootstrapToken}`
+  if (auth.mode !== 'none') {
+    app.trail.record({ kind: 'launch.created', outcome: 'changed', who: 'owner', address: 'local', method: 'owner' })
+  }
   options.stdout(`Open the Control UI on this machine: ${link}`)
   if (auth.mode !== 'none') options.stdout('The link works once, for ten minutes; "openclaw dashboard" makes another.')
   if (!loopbackOnly(app.config.gateway))

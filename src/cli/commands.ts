@@ -26,6 +26,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'tokens', summary: 'Make, list and revoke named tokens', load: () => import('./commands/tokens.ts') },
   { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
   { name: 'config', summary: 'Read and change the configuration', load: () => import('./commands/config.ts') },
+  { name: 'auth', summary: 'Explain which credential is sent where', load: () => import('./commands/auth.ts') },
   { name: 'completion', summary: 'Print a shell completion script', load: () => import('./commands/completion.ts') }
 ]
 

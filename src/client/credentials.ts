@@ -1,3 +1,4 @@
+import { digest, fingerprint } from '../auth/secrets.ts'
 import type { ClientSecretKey } from '../config/types.ts'
 import { ClientError } from './errors.ts'
 
@@ -75,6 +76,56 @@ export function credentialChain(destination: Destination, purpose: Purpose): Rec
   }
 }
 
+/** One place where a credential may be, and what came of it; never a value. */
+export interface Explained {
+  credential: 'token' | 'password'
+  source: CredentialSource
+  outcome: 'used' | 'set' | 'unset' | 'skipped' | 'unresolved'
+  /** The first 8 hex digits of the secret's SHA-256. */
+  fingerprint?: string
+  reason?: string
+}
+
+/** What `resolveCredentials` does with every place, those included that it never reaches. */
+export async function explainCredentials(input: CredentialInput): Promise<Explained[]> {
+  const explicit = [take('token', input), take('password', input)].filter((step) => step !== undefined)
+  const found = await resolveCredentials(input).catch((): Partial<Credentials> => ({}))
+  const excluded = excludedBy(input)
+  const chains = credentialChain(input.destination, input.purpose)
+  const places = (['token', 'password'] as const).flatMap((credential) =>
+    chains[credential].map((source) => ({ credential, source }))
+  )
+  const others = places.map(async ({ credential, source }): Promise<Explained> => {
+    if (credential === excluded) {
+      return { credential, source, outcome: 'skipped', reason: `gateway.auth.mode is "${input.authMode}"` }
+    }
+    try {
+      const value = await read(source, input)
+      if (!given(value)) return { credential, source, outcome: 'unset' }
+      const used = explicit.length === 0 && found[credential]?.source === source
+      return { credential, source, outcome: used ? 'used' : 'set', ...printOf(value) }
+    } catch (error) {
+      return { credential, source, outcome: 'unresolved', reason: (error as Error).message }
+    }
+  })
+  return [...explicit, ...(await Promise.all(others))]
+}
+
+function take(credential: 'token' | 'password', { explicit }: CredentialInput): Explained | undefined {
+  const value = explicit[credential]
+  return given(value) ? { credential, source: 'explicit', outcome: 'used', ...printOf(value) } : undefined
+}
+
+function printOf(value: string): { fingerprint: string } {
+  return { fingerprint: fingerprint(digest(value.trim())) }
+}
+
+// In local mode the credential that the mode does not use is not looked for.
+function excludedBy({ destination, authMode }: CredentialInput): 'token' | 'password' | undefined {
+  if (destination !== 'local') return undefined
+  return authMode === 'password' ? 'token' : authMode === 'token' ? 'password' : undefined
+}
+
 /**
  * Finds the credentials for one connection: the only resolver there is (R30). An explicit credential always wins, and
  * then nothing else is sent (R24); an explicit URL gets explicit credentials or none at all (R22).
@@ -101,11 +152,11 @@ export async function resolveCredentials(input: CredentialInput): Promise<Creden
     )
   }
   const chains = credentialChain(destination, input.purpose)
-  const excluded = destination === 'local' ? input.authMode : undefined
+  const excluded = excludedBy(input)
   const chain: ChainStep[] = []
-  const token = excluded === 'password' ? undefined : await walk('token', chains.token, input, chain, false)
+  const token = excluded === 'token' ? undefined : await walk('token', chains.token, input, chain, false)
   const password =
-    excluded === 'token' ? undefined : await walk('password', chains.password, input, chain, token !== undefined)
+    excluded === 'password' ? undefined : await walk('password', chains.password, input, chain, token !== undefined)
   return { token, password, chain }
 }
 
@@ -119,7 +170,7 @@ async function walk(
   for (const source of sources) {
     let value: string | undefined
     try {
-      value = isVariable(source) ? input.env[source] : await input.fileSecret(source)
+      value = await read(source, input)
     } catch (error) {
       chain.push({ credential, source, outcome: 'unresolved' })
       // R6: no other source is tried. Only the last resort of a credential that is not needed may fail quietly: a broken
@@ -134,6 +185,10 @@ async function walk(
     chain.push({ credential, source, outcome: 'unset' })
   }
   return undefined
+}
+
+async function read(source: Chain[number], input: CredentialInput): Promise<string | undefined> {
+  return isVariable(source) ? input.env[source] : input.fileSecret(source)
 }
 
 function isVariable(source: string): source is 'OPENCLAW_GATEWAY_TOKEN' | 'OPENCLAW_GATEWAY_PASSWORD' {

@@ -4,11 +4,13 @@ import { type ProvenDevice, plain } from '../auth/device-signature.ts'
 import type { Ingress } from '../auth/ingress.ts'
 import { type Allowance, grant, within } from '../auth/scopes.ts'
 import { digest, freshSecret } from '../auth/secrets.ts'
+import type { EventKind } from '../protocol/audit.ts'
 import { authRefusal, spentCode } from '../protocol/details.ts'
 import { RpcError } from '../protocol/errors.ts'
 import type { ConnectParams } from '../protocol/frames.ts'
 import { isScope, type Role, type Scope } from '../protocol/scopes.ts'
 import type { ApprovedVia, DeviceFacts, DeviceRequest, DeviceStore, PairedDevice } from '../store/devices.ts'
+import type { AuthEvent } from '../store/trail.ts'
 
 /** A device asking to come in, its key already proven and its credential already accepted. */
 export interface Arrival {
@@ -42,6 +44,7 @@ export interface Admission {
 /** What pairing tells the rest of the gateway. */
 export interface PairingEvents {
   publish(event: string, payload: unknown): void
+  record(event: AuthEvent): void
 }
 
 type Reason = 'not-paired' | 'scope-upgrade' | 'role-upgrade' | 'metadata-upgrade'
@@ -156,12 +159,13 @@ async function enrol(
   if (!done) throw spentCode()
   await store.seen(deviceId, 'connect', undefined)
   publishResolved(events, { requestId: pending?.requestId ?? randomUUID(), deviceId }, 'approved')
+  record(events, arrival, 'device.paired', `${via}: ${[role, ...scopes].join(', ')}`)
   return { scopes, ...(issued === undefined ? {} : { token: issued }) }
 }
 
 /** Tells the operators how a request ended. */
 export function publishResolved(
-  events: PairingEvents,
+  events: Pick<PairingEvents, 'publish'>,
   { requestId, deviceId }: Pick<DeviceRequest, 'requestId' | 'deviceId'>,
   decision: 'approved' | 'rejected'
 ): void {
@@ -236,7 +240,23 @@ async function fileRequest(
   if (same) return request
   if (live !== undefined) publishResolved(events, live, 'rejected')
   events.publish('device.pair.requested', pendingEntry(request))
+  record(events, arrival, 'device.requested', [...roles, ...scopes].join(', '))
   return request
+}
+
+function record(events: PairingEvents, arrival: Arrival, kind: EventKind, detail: string): void {
+  const { auth, device, ingress, params } = arrival
+  events.record({
+    kind,
+    outcome: 'changed',
+    method: auth.method,
+    who: auth.user?.id ?? device.deviceId,
+    address: ingress.client,
+    listener: ingress.listener,
+    client: params.client.id,
+    surface: 'websocket',
+    detail
+  })
 }
 
 /** A request as `device.pair.list` and `device.pair.requested` show it. */

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { footing } from '../auth/access.ts'
 import type { AuthFailure } from '../auth/authenticate.ts'
 import { SOCKET_PATH } from '../auth/surfaces.ts'
+import type { PairingEvents } from '../devices/pairing.ts'
 import type { Attempt } from '../plugins/audit.ts'
 import { RpcError } from '../protocol/errors.ts'
 import type { ConnectParams } from '../protocol/frames.ts'
@@ -26,7 +27,11 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     identity: app.identity,
     identityUrl: () => (live.access.tailscale ? app.exposure?.state().url : undefined)
   })
-  const handshake = { authenticator, devices, events: hub, access: () => live.access }
+  const events: PairingEvents = {
+    publish: (event, payload) => hub.publish(event, payload),
+    record: (event) => app.trail.record(event)
+  }
+  const handshake = { authenticator, devices, events, access: () => live.access }
   const expiries = new Map<Connection, NodeJS.Timeout>()
   const host: ConnectionHost = {
     registry,

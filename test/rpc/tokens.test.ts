@@ -7,6 +7,7 @@ import type { Caller, Method } from '../../src/rpc/method.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { freshToken, type NamedToken, TokenStore, tokenState } from '../../src/store/tokens.ts'
 import type { RecordedEvent } from '../../src/store/trail.ts'
+import { ingressOf } from '../support/access.ts'
 import { cli, RawClient, TestDevice } from '../support/client.ts'
 import { startApp, type TestApp, TOKEN } from '../support/gateway.ts'
 
@@ -221,7 +222,14 @@ t.test('S12: nobody hands out more than they hold, whatever the scope of the met
   let n = 0
   for (const held of sets) {
     for (const scopes of sets.filter((each) => each.length > 0)) {
-      const caller = { scopes: new Set(held), method: 'token', client: cli, address: '127.0.0.1' } as unknown as Caller
+      const entry = { ingress: ingressOf() }
+      const caller = {
+        scopes: new Set(held),
+        method: 'token',
+        client: cli,
+        address: '127.0.0.1',
+        entry
+      } as unknown as Caller
       const within = held.includes('operator.admin') || scopes.every((scope) => held.includes(scope))
       const made = create.handler({ name: `s12 ${n++}`, scopes }, caller)
       if (within) t.strictSame((await made).scopes, scopes)
@@ -231,14 +239,14 @@ t.test('S12: nobody hands out more than they hold, whatever the scope of the met
 })
 
 t.test('S14: revoking closes the live sockets of the token, and of no other', async (t) => {
-  const make = (name: string) => ask(admin, 'gateway.tokens.create', { name, scopes: ['operator.admin'] })
+  // A caller of its own: each has thirty writes a minute.
+  const maker = await connected(t, app, ['operator.admin'], new TestDevice())
+  const make = (name: string) => ask(maker, 'gateway.tokens.create', { name, scopes: ['operator.admin'] })
   const [mine, other] = [await make('mine'), await make('other')]
-  const arrive = async ({ id, name }: Json) => {
-    const client = await connected(t, app, ['operator.admin'])
-    const hello = client.responses[0] as { payload: { server: { connId: string } } }
-    const connection = [...app.app.hub].find((each) => each.id === hello.payload.server.connId)!
-    // Stands for a connect with the token itself.
-    connection.caller!.token = { id: id as string, name: name as string, expiresAtMs: undefined }
+  const arrive = async ({ token }: Json) => {
+    const client = await RawClient.open(app.ws)
+    t.teardown(() => client.close())
+    t.ok((await client.connect({ auth: { token: token as string }, scopes: ['operator.admin'] })).ok)
     return client
   }
   const [first, second, bystander] = [await arrive(mine), await arrive(mine), await arrive(other)]

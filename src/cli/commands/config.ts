@@ -106,7 +106,7 @@ async function set(io: Io, text: string, given: string, options: SetOptions): Pr
       if (!isDeepStrictEqual(valueAt(after.expanded, path), value)) throw included(after, path)
     }
   )
-  report(io, options, outcome, `Set ${text}`, [path])
+  await report(io, options, outcome, `Set ${text}`, [path])
 }
 
 async function unset(io: Io, text: string, options: SetOptions): Promise<void> {
@@ -125,7 +125,7 @@ async function unset(io: Io, text: string, options: SetOptions): Promise<void> {
       if (!gone) throw included(after, path)
     }
   )
-  report(io, options, outcome, `Removed ${text}`, [path])
+  await report(io, options, outcome, `Removed ${text}`, [path])
 }
 
 async function applyPatch(io: Io, given: string | undefined, options: SetOptions & { file?: string }): Promise<void> {
@@ -146,7 +146,7 @@ async function applyPatch(io: Io, given: string | undefined, options: SetOptions
     (raw) => patchText(raw, patch),
     async () => {}
   )
-  report(
+  await report(
     io,
     options,
     outcome,
@@ -206,17 +206,26 @@ function included(source: ConfigSource, path: KeyPath): CliError {
   })
 }
 
-function report(
+async function report(
   io: Io,
   options: SetOptions,
   { changed, paths }: { changed: boolean; paths: Paths },
   done: string,
   touched: readonly KeyPath[]
-): void {
-  const restart = changed && touched.some((path) => path[0] === 'gateway' && path[1] !== 'remote')
+): Promise<void> {
   const written = changed && options.dryRun !== true
+  const keys = touched.map(formatKeyPath).filter((key) => /^gateway(\.(?!remote\b)|$)/.test(key))
+  const { needsRestart } = await import('../../config/reload.ts')
+  const waits = changed && keys.some((key) => key === 'gateway' || needsRestart(key))
+  const applied = written && keys.length > 0 ? await tryToApply(io) : undefined
   if (options.json === true) {
-    printJson(io, { ok: true, changed: written, dryRun: options.dryRun === true, path: paths.configPath, restart })
+    printJson(io, {
+      ok: true,
+      changed: written,
+      dryRun: options.dryRun === true,
+      path: paths.configPath,
+      restart: applied === undefined ? waits : applied.restart.length > 0
+    })
     return
   }
   if (!written) {
@@ -224,7 +233,22 @@ function report(
     return
   }
   io.stdout(done)
-  io.stdout(restart ? 'Restart the gateway to apply.' : 'No gateway restart needed.')
+  if (keys.length === 0) io.stdout('No gateway restart needed.')
+  else if (applied === undefined)
+    io.stdout(waits ? 'Restart the gateway to apply.' : 'It applies at once, or at the next start.')
+  else if (applied.restart.length > 0) io.stdout(`Restart the gateway to apply: ${applied.restart.join(', ')}`)
+  else io.stdout('The running gateway applied it.')
+}
+
+// The change is written either way; a gateway that cannot take it says why.
+async function tryToApply(io: Io) {
+  const { applyNow } = await import('../apply.ts')
+  try {
+    return await applyNow(io)
+  } catch (error) {
+    io.stderr(`warning: the running gateway did not apply it: ${printable((error as Error).message)}`)
+    return undefined
+  }
 }
 
 async function validate(io: Io, { json }: { json?: boolean }): Promise<void> {

@@ -73,8 +73,11 @@ export function configMethods(deps: ConfigMethodDeps): Method[] {
       name: 'config.reload',
       scope: 'operator.admin',
       write: true,
-      params: Empty,
-      handler: () => reload(deps)
+      params: Type.Object({ force: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
+      handler({ force = false }) {
+        if (force || deps.reloader()?.state.mode !== 'off') return reload(deps)
+        throw invalidRequest('gateway.reload.mode is off: edits take effect when the gateway is restarted')
+      }
     }),
     defineMethod({
       name: 'secrets.reload',
