@@ -11,6 +11,9 @@ if (everything || args.some((arg) => arg.includes('browser'))) {
     process.env.CHROME_PATH = chromium
   }
 }
+if (args.some((arg) => arg.includes('real.tailscale')) && !process.env.TAILSCALE_SOCKET) {
+  console.log('nothing was tested: set TAILSCALE_SOCKET to the socket of a real tailscaled, and run it again')
+}
 const { passed, failed } = await runTap(args)
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1
