@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { isTailnet } from '../../src/auth/addresses.ts'
@@ -118,7 +117,7 @@ export async function tailscaledCases(t: Test, subject: Subject): Promise<void> 
       t.ok(peer !== undefined, 'whois knows the forwarded address')
       t.equal(headers['tailscale-user-login'], peer!.tagged ? undefined : peer!.login, 'and its login is the header')
       if (kind === 'tcp' && process.platform === 'linux') {
-        const allowed = [0, (await daemon.user()) ?? userInfo().uid]
+        const allowed = [0, (await daemon.user()) ?? process.getuid!()]
         t.ok(allowed.includes(owner as number), 'the connection is root’s or tailscaled’s')
       }
 
