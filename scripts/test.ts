@@ -21,6 +21,9 @@ if (wants('proxies')) {
     .map(([, name]) => name)
   if (missing.length > 0) installPackages(missing)
 }
+if (args.some((arg) => arg.includes('real.tailscale')) && !process.env.TAILSCALE_SOCKET) {
+  console.log('nothing was tested: set TAILSCALE_SOCKET to the socket of a real tailscaled, and run it again')
+}
 const { passed, failed } = await runTap(args)
 console.log(`${passed} passed, ${failed} failed`)
 process.exitCode = failed === 0 ? 0 : 1

@@ -30,8 +30,10 @@ export function isOwner(
   identity: Pick<TailnetIdentity, 'login' | 'userId' | 'tagged'>,
   status: TailscaleStatus
 ): boolean {
+  const { ownerId, ownerLogin } = status
+  if (identity.tagged || ownerId === undefined || ownerLogin === undefined) return false
   // Ids have 64 bits, more than a number holds: two of them may look alike, two logins don't.
-  return !identity.tagged && identity.userId === status.ownerId && identity.login === status.ownerLogin
+  return identity.userId === ownerId && identity.login === ownerLogin
 }
 
 /** Reads an answer to whois. Throws `TAILSCALE_FAILED` for anything that does not look like one. */
