@@ -43,6 +43,7 @@ export class Guesses {
 
   /** Takes a counted guess back. */
   forgive(kind: GuessKind): void {
+    this.wrong = false
     if (!this.#exempt) this.#attempts.forgive(kind, this.#key)
   }
 

@@ -69,7 +69,7 @@ export function ingress(raw: Raw, policy: IngressPolicy): Ingress | IngressRefus
       if (front.hop || front.claim || front.identity) return refused
       return found(raw, front, { peer: '', client: 'local', forwarded: false, local: true })
     case 'tailscale':
-      return raw.owner === 'other' ? refused : throughTailscale(raw, front, peer)
+      return raw.owner === 'other' || front.identity ? refused : throughTailscale(raw, front, peer)
     case 'proxy': {
       // Nothing but the proxy can open this socket, so what it says of its client needs no second witness.
       const client = forwardedClient(front, policy, () => true)

@@ -1,13 +1,10 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { readdirSync } from 'node:fs'
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
-import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { digest } from '../../src/auth/secrets.ts'
 import type { Surface } from '../../src/auth/surfaces.ts'
-import { PUBLIC_DIR } from '../../src/package.ts'
 import { RawClient, TestDevice } from '../support/client.ts'
 import { startApp, type TestApp, TOKEN } from '../support/gateway.ts'
+import { inventory, watchRoutes } from '../support/routes.ts'
 
 const securityHeaders = {
   'x-content-type-options': 'nosniff',
@@ -16,24 +13,6 @@ const securityHeaders = {
   'content-security-policy': /^(?!.*unsafe).*default-src 'self'.*connect-src 'self'/,
   'permissions-policy': /camera=\(\)/
 }
-
-/** Every route that a gateway has, with its surface: a route that is added must be added here (S10, S21). */
-const inventory: Record<string, Surface> = {
-  '/health': 'probe',
-  '/healthz': 'probe',
-  '/startup': 'probe',
-  '/startupz': 'probe',
-  '/ready': 'probe',
-  '/readyz': 'probe',
-  '/metrics': 'http-api',
-  '/control-ui-config.json': 'control-ui',
-  '/__openclaw/control-ui-config.json': 'control-ui',
-  '/assets/*': 'static',
-  '/__openclaw__/socket': 'websocket'
-}
-// The files made by hand that lie beside the Control UI's page.
-for (const entry of readdirSync(PUBLIC_DIR, { withFileTypes: true }))
-  if (entry.isFile() && entry.name !== 'index.html') inventory[`/${entry.name}`] = 'static'
 
 interface Answer {
   status: number
@@ -86,15 +65,10 @@ const foreignPages: Record<string, string>[] = [
 ]
 
 t.test('S10 S21: every registered route is in the inventory, with its surface', async (t) => {
-  const found: Record<string, unknown> = {}
-  const created = (message: unknown) =>
-    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', ({ url, config }) => {
-      found[url] = config?.surface
-    })
-  subscribe('fastify.initialization', created)
+  const found = watchRoutes()
   await startApp(t)
-  unsubscribe('fastify.initialization', created)
-  t.same(found, inventory, 'a new route needs a row, and with it every check of this file')
+  found.stop()
+  t.same(found.routes, inventory, 'a new route needs a row, and with it every check of this file')
 })
 
 t.test('every route against every credential and every way in', async (t) => {
