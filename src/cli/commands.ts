@@ -23,6 +23,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'Show what the gateway is and how it is reached',
     load: () => import('./commands/status.ts')
   },
+  {
+    name: 'doctor',
+    summary: 'Find what is wrong, and mend it',
+    load: () => import('./commands/doctor.ts')
+  },
+  {
+    name: 'security',
+    summary: 'Look for what would let somebody else in',
+    load: () => import('./commands/security.ts')
+  },
   { name: 'config', summary: 'Read and change the configuration', load: () => import('./commands/config.ts') },
   { name: 'completion', summary: 'Print a shell completion script', load: () => import('./commands/completion.ts') }
 ]

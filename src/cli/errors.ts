@@ -15,7 +15,8 @@ export function reportError(io: Io, error: unknown, json: boolean): void {
   const told: Told = typeof error === 'object' && error !== null ? error : {}
   const message = error instanceof Error ? error.message : String(error)
   const code = typeof told.code === 'string' ? told.code : 'UNEXPECTED'
-  const fix = inProfile(fixText(told.fix), io.profile)
+  const text = fixText(told.fix)
+  const fix = text === undefined ? undefined : inProfile(text, io.profile)
   io.exit(typeof told.exitCode === 'number' ? told.exitCode : 1)
   if (json) {
     const type = typeof told.type === 'string' ? told.type : 'cli_error'
@@ -36,7 +37,7 @@ function fixText(fix: unknown): string | undefined {
   return `${String(fix.command)}${where}`
 }
 
-// What mends a profile's gateway must name the profile.
-function inProfile(fix: string | undefined, profile: string | undefined): string | undefined {
-  return profile === undefined ? fix : fix?.replace(/^openclaw (?!--profile)/, `openclaw --profile ${profile} `)
+/** A command as it must be written for a profile: what mends a profile's gateway names the profile. */
+export function inProfile(fix: string, profile: string | undefined): string {
+  return profile === undefined ? fix : fix.replace(/^openclaw (?!--profile)/, `openclaw --profile ${profile} `)
 }

@@ -1,0 +1,35 @@
+import { chmod, lstat } from 'node:fs/promises'
+import type { Facts } from './facts.ts'
+import { looseFiles } from './files.ts'
+
+/** One change of permissions, and how it went. */
+export interface ChmodAction {
+  kind: 'chmod'
+  path: string
+  mode: number
+  ok: boolean
+  /** Why nothing was done, or why it failed. */
+  skipped?: string
+}
+
+/** Closes the files that others can read or change, the state folder first. Touches nothing else. */
+export async function closeFiles(facts: Pick<Facts, 'platform' | 'files'>): Promise<ChmodAction[]> {
+  const actions: ChmodAction[] = []
+  for (const { file, kind } of looseFiles(facts)) {
+    const mode = kind.close === 'go-w' ? file.mode & 0o755 : Number.parseInt(kind.close, 8)
+    const action = { kind: 'chmod' as const, path: file.path, mode }
+    actions.push({ ...action, ...(await close(file.path, mode)) })
+  }
+  return actions
+}
+
+async function close(path: string, mode: number): Promise<{ ok: boolean; skipped?: string }> {
+  try {
+    // What a link leads to is not this gateway's own, and may be meant for others.
+    if ((await lstat(path)).isSymbolicLink()) return { ok: false, skipped: 'symbolic link' }
+    await chmod(path, mode)
+    return { ok: true }
+  } catch (error) {
+    return { ok: false, skipped: error instanceof Error && 'code' in error ? String(error.code) : 'it failed' }
+  }
+}
