@@ -1,3 +1,4 @@
+import type { Fix } from '../protocol/errors.ts'
 import type { Io } from './io.ts'
 import { printable, styleOf } from './output.ts'
 
@@ -30,6 +31,12 @@ export function reportError(io: Io, error: unknown, json: boolean): void {
   if (code === 'UNEXPECTED' && io.env.OPENCLAW_DEBUG && error instanceof Error) io.stderr(error.stack ?? '')
 }
 
+/** A fix as this process has to say it: for its profile, and for a client where the gateway is elsewhere. */
+export function ownFix(io: Io, { command, where }: Fix, client: boolean): Fix {
+  const profile = io.profile ?? (io.dev ? 'dev' : undefined)
+  return { command: inProfile(command, profile), where: client ? 'this client' : where }
+}
+
 function fixText(fix: unknown): string | undefined {
   if (typeof fix === 'string') return fix
   if (typeof fix !== 'object' || fix === null || !('command' in fix)) return undefined
@@ -37,7 +44,7 @@ function fixText(fix: unknown): string | undefined {
   return `${String(fix.command)}${where}`
 }
 
-/** A command as it must be written for a profile: what mends a profile's gateway names the profile. */
-export function inProfile(fix: string, profile: string | undefined): string {
+// What mends a profile's gateway must name the profile.
+function inProfile(fix: string, profile: string | undefined): string {
   return profile === undefined ? fix : fix.replace(/^openclaw (?!--profile)/, `openclaw --profile ${profile} `)
 }

@@ -1,5 +1,6 @@
 import { formatKeyPath, isObject, type KeyPath, valueAt } from '../config/key-path.ts'
 import { isSecretPath } from '../config/redact.ts'
+import { isSecretRef } from '../config/secrets.ts'
 import type { ConfigSource } from '../config/source.ts'
 import { isReference } from './secret-facts.ts'
 
@@ -14,7 +15,7 @@ export interface Suppression {
 /** What the file says beside the resolved settings. */
 export interface ConfigFacts {
   /** Reports whether a key of the `gateway` section is written out. */
-  written: { autoApproveLocal: boolean; authToken: boolean; authPassword: boolean; port: boolean }
+  written: { autoApproveLocal: boolean; authToken: boolean; authPassword: boolean; userHeader: boolean }
   /** Keys whose secret stands in the file as text. */
   plainSecrets: readonly string[]
   /** Switches that say themselves that they are dangerous, or are known to be. */
@@ -39,7 +40,7 @@ export function configFacts(source: ConfigSource | undefined): ConfigFacts {
       autoApproveLocal: has('gateway.nodes.pairing.autoApproveLocal'),
       authToken: has('gateway.auth.token'),
       authPassword: has('gateway.auth.password'),
-      port: has('gateway.port')
+      userHeader: has('gateway.auth.trustedProxy.userHeader')
     },
     plainSecrets,
     flags,
@@ -57,7 +58,8 @@ const MAX_DEPTH = 32
 
 function walk(value: unknown, path: KeyPath, see: (value: unknown, path: KeyPath) => void): void {
   see(value, path)
-  if (path.length > MAX_DEPTH || value === null || typeof value !== 'object') return
+  // What is inside a reference names a secret, and is none.
+  if (path.length > MAX_DEPTH || value === null || typeof value !== 'object' || isSecretRef(value)) return
   const entries: [string | number, unknown][] = Array.isArray(value) ? [...value.entries()] : Object.entries(value)
   for (const [key, child] of entries) walk(child, [...path, key], see)
 }

@@ -5,10 +5,11 @@ import { ConfigError, formatIssue } from '../config/errors.ts'
 import { resolveConfig } from '../config/load.ts'
 import type { Env } from '../config/paths.ts'
 import { type ConfigSource, readSource } from '../config/source.ts'
-import type { Config, GatewayConfig, Paths } from '../config/types.ts'
+import type { Config, GatewayConfig, Paths, TrustedProxyConfig } from '../config/types.ts'
 import type { CertificateFact } from './certificate.ts'
 import { type ConfigFacts, configFacts } from './config-facts.ts'
 import { type FileFact, lookAtFiles } from './files-facts.ts'
+import { proxyFacts } from './proxy-facts.ts'
 import { type SecretFact, secretFacts } from './secret-facts.ts'
 
 /** The gateway's configuration without the secrets in it. */
@@ -52,7 +53,7 @@ export interface FactsInput {
 export async function gatherFacts({ env: given, paths, checkUrl }: FactsInput): Promise<Facts> {
   const env = withDotenv(given, paths.stateDir)
   const { source, config, problems } = await readConfig(env, paths)
-  const gateway = config === undefined ? undefined : withoutSecrets(config.gateway)
+  const gateway = config === undefined ? undefined : withoutSecrets(config.gateway, await proxyFacts(source, paths))
   const tls = gateway?.tls.enabled === true ? gateway.tls : undefined
   const written = source?.value ?? {}
   return {
@@ -98,10 +99,10 @@ async function readConfig(
   }
 }
 
-function withoutSecrets({ auth, remote, ...rest }: GatewayConfig): Gateway {
+function withoutSecrets({ auth, remote, ...rest }: GatewayConfig, proxy: TrustedProxyConfig | undefined): Gateway {
   const { token: _token, password: _password, ...publicAuth } = auth
   const { token: _remoteToken, password: _remotePassword, ...publicRemote } = remote
-  return { ...rest, auth: publicAuth, remote: publicRemote }
+  return { ...rest, auth: { ...publicAuth, trustedProxy: proxy }, remote: publicRemote }
 }
 
 function userId(): number | undefined {

@@ -8,7 +8,7 @@ export function proxyFindings(facts: Facts): Finding[] {
   const { gateway } = facts
   if (gateway === undefined) return []
   const byProxy = gateway.auth.mode === 'trusted-proxy'
-  return [...proxies(gateway, byProxy), ...realIp(facts), ...(byProxy ? identity(gateway, facts.stateDir) : [])]
+  return [...proxies(gateway, byProxy), ...realIp(facts), ...(byProxy ? identity(gateway, facts) : [])]
 }
 
 function proxies({ trustedProxies, auth }: Gateway, byProxy: boolean): Finding[] {
@@ -63,8 +63,10 @@ function realIp(facts: Facts): Finding[] {
   ]
 }
 
-function identity(gateway: Gateway, stateDir: string): Finding[] {
+function identity(gateway: Gateway, { stateDir, config }: Facts): Finding[] {
   const { trustedProxy: proxy } = gateway.auth
+  // What is invalid in it has a finding of its own.
+  if (proxy === undefined && config.written.userHeader) return []
   if (proxy === undefined || proxy.userHeader === '') {
     return [
       {

@@ -1,7 +1,8 @@
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import type { Check } from '../doctor/check.ts'
-import { type DoctorContext, gather } from '../doctor/context.ts'
+import { type DoctorContext, gather, isRemote } from '../doctor/context.ts'
 import { jsonOf, printChecks, printRepaired } from '../doctor/report.ts'
+import { ownFix } from '../errors.ts'
 import { CliError, type Io } from '../io.ts'
 import { printJson, withProgress } from '../output.ts'
 
@@ -22,7 +23,7 @@ export function build(io: Io): Command {
   return new Command('doctor')
     .description('Find what is wrong, and mend it; exit code 1 while an error is left')
     .option('--fix', 'Mend what can be mended safely, then check')
-    .addOption(new Option('--repair', 'The same as --fix'))
+    .option('--repair', 'The same as --fix')
     .option('--deep', 'Also ask the gateway for its health, look at services of the system, and try the doors')
     .option('-y, --yes', 'The same as --fix, and ask nothing')
     .option('--non-interactive', 'Ask nothing')
@@ -54,7 +55,7 @@ async function doctor(io: Io, options: DoctorOptions): Promise<void> {
     if (repaired.done.length > 0) context = await look()
   }
   const checks = await withProgress(io, 'Looking', checkAll(context))
-  if (json) return printJson(io, jsonOf(io, checks))
+  if (json) return printJson(io, jsonOf(checks))
   printChecks(io, checks, fix)
   if (checks.some(({ status }) => status === 'error')) io.exit(1)
 }
@@ -90,5 +91,8 @@ async function checkAll(context: DoctorContext): Promise<Check[]> {
     host.clockCheck(context),
     files.diskCheck(context)
   ])
-  return checks.flat()
+  const client = isRemote(context)
+  return checks.flat().map(({ fix, ...check }) => {
+    return fix === undefined ? check : { ...check, fix: ownFix(context.io, fix, client) }
+  })
 }

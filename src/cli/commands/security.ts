@@ -1,11 +1,10 @@
 import { Command } from 'commander'
 import { checkGatewayUrl } from '../../client/url-policy.ts'
 import { gatherFacts } from '../../security/facts.ts'
-import type { Finding } from '../../security/finding.ts'
 import { findingsOf } from '../../security/findings.ts'
 import type { LiveFacts } from '../../security/live.ts'
 import { reportOf } from '../../security/report.ts'
-import { inProfile } from '../errors.ts'
+import { ownFix } from '../errors.ts'
 import { parseTimeout, placesOf, type TargetOptions } from '../gateway-call.ts'
 import type { Io } from '../io.ts'
 import { printJson } from '../output.ts'
@@ -55,9 +54,9 @@ async function audit(io: Io, options: AuditOptions): Promise<void> {
     live = await lookLive(io, options, facts, timeoutMs)
     found.push(...liveFindings(facts, live))
   }
-  const profile = io.profile ?? (io.dev ? 'dev' : undefined)
+  const client = facts.gateway?.mode === 'remote'
   const report = reportOf(
-    found.map((finding) => named(finding, profile)),
+    found.map(({ fix, ...finding }) => (fix === undefined ? finding : { ...finding, fix: ownFix(io, fix, client) })),
     facts.config.suppressions,
     Date.now()
   )
@@ -69,13 +68,6 @@ async function audit(io: Io, options: AuditOptions): Promise<void> {
   }
   printRepairs(io, actions ?? [])
   printAudit(io, report, live?.attempts ?? [])
-}
-
-// A command that mends a profile's gateway names the profile.
-function named(finding: Finding, profile: string | undefined): Finding {
-  const { fix } = finding
-  if (fix === undefined) return finding
-  return { ...finding, fix: { ...fix, command: inProfile(fix.command, profile) } }
 }
 
 function deepOf({ url, error, attempts }: LiveFacts) {

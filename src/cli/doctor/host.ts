@@ -1,7 +1,6 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Check } from './check.ts'
-import { subject } from './check.ts'
+import { type Check, subject } from './check.ts'
 import type { DoctorContext } from './context.ts'
 
 const node = subject('node', 'Node.js')
@@ -17,8 +16,8 @@ const BUILT = Date.UTC(2026, 0, 1)
 const TOLERANCE_MS = 5 * 60_000
 
 /** The clock: signatures, tokens and certificates go by it. */
-export function clockCheck({ paths }: DoctorContext, now = Date.now()): Check {
-  const fix = 'timedatectl set-ntp true'
+export function clockCheck({ paths, facts }: Pick<DoctorContext, 'paths' | 'facts'>, now = Date.now()): Check {
+  const fix = facts.platform === 'darwin' ? 'sudo sntp -sS time.apple.com' : 'sudo timedatectl set-ntp true'
   const shown = new Date(now).toISOString()
   if (now < BUILT) return clock.error(`it says ${shown}, which is in the past`, { fix })
   const ahead = newest(paths.stateDir) - now

@@ -1,5 +1,4 @@
 import { VERSION } from '../../package.ts'
-import { inProfile } from '../errors.ts'
 import type { Io } from '../io.ts'
 import { printable, styleOf } from '../output.ts'
 import { wrap } from '../wrap.ts'
@@ -7,15 +6,14 @@ import type { Check } from './check.ts'
 import type { Repaired } from './repair.ts'
 
 /** The checks as `--json` prints them; `findings` has the reference's shape. */
-export function jsonOf(io: Io, checks: readonly Check[]): Record<string, unknown> {
-  const shown = checks.map((check) => named(io, check))
-  const wrong = shown.filter(({ status }) => status === 'warning' || status === 'error')
+export function jsonOf(checks: readonly Check[]): Record<string, unknown> {
+  const wrong = checks.filter(({ status }) => status === 'warning' || status === 'error')
   return {
     schemaVersion: 1,
     ok: wrong.length === 0,
-    checksRun: shown.filter(({ status }) => status !== 'skipped').length,
-    checksSkipped: shown.filter(({ status }) => status === 'skipped').length,
-    checks: shown,
+    checksRun: checks.filter(({ status }) => status !== 'skipped').length,
+    checksSkipped: checks.filter(({ status }) => status === 'skipped').length,
+    checks,
     findings: wrong.map(({ id, status, detail, path, line, column, fix }) => ({
       checkId: id,
       severity: status,
@@ -35,7 +33,7 @@ export function printChecks(io: Io, checks: readonly Check[], fixed: boolean): v
   io.stdout(`${style.bold('OpenClaw Gateway doctor')} ${VERSION}\n`)
   const width = Math.max(...checks.map(({ title }) => title.length))
   const indent = ' '.repeat(9 + width + 2)
-  for (const { status, title, detail, fix } of checks.map((check) => named(io, check))) {
+  for (const { status, title, detail, fix } of checks) {
     const [first = '', ...rest] = wrap(printable(detail), Math.max(80 - indent.length, 40))
     io.stdout(`${paint[status](status.padEnd(9))}${title.padEnd(width)}  ${first}`)
     for (const line of rest) io.stdout(indent + line)
@@ -49,7 +47,8 @@ function summary(checks: readonly Check[], fixed: boolean): string {
   const [errors, warnings] = [count('error'), count('warning')]
   if (errors + warnings === 0) return 'Nothing is wrong.'
   const said = `${plural(errors, 'error')}, ${plural(warnings, 'warning')}.`
-  return fixed ? said : `${said} What can be mended safely: openclaw doctor --fix`
+  const mendable = checks.filter((check) => check.mendable === true).length
+  return fixed || mendable === 0 ? said : `${said} "openclaw doctor --fix" mends ${mendable}.`
 }
 
 function plural(count: number, noun: string): string {
@@ -62,10 +61,4 @@ export function printRepaired(io: Io, { done, failed }: Repaired): void {
   for (const what of done) io.stdout(`${style.green('done')}  ${printable(what)}`)
   for (const what of failed) io.stdout(`${style.red('left')}  ${printable(what)}`)
   if (done.length + failed.length > 0) io.stdout('')
-}
-
-function named(io: Io, check: Check): Check {
-  const { fix } = check
-  const profile = io.profile ?? (io.dev ? 'dev' : undefined)
-  return fix === undefined ? check : { ...check, fix: { ...fix, command: inProfile(fix.command, profile) } }
 }
