@@ -88,7 +88,7 @@ async function checkAll(context: DoctorContext): Promise<Check[]> {
     tailscale.tailscaleCheck(context),
     tls.tlsChecks(context.facts.certificate, Date.now()),
     security.securityCheck(context),
-    host.clockCheck(context),
+    host.clockCheck(context.facts),
     files.diskCheck(context)
   ])
   const client = isRemote(context)

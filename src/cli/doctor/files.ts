@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { fileFindings } from '../../security/files.ts'
 import type { Finding } from '../../security/finding.ts'
 import { formatBytes } from '../output.ts'
@@ -26,7 +27,7 @@ export function permissionChecks({ facts, paths }: DoctorContext): Check[] {
 }
 
 /** The database: readable, whole, and not from a later version. */
-export async function databaseCheck({ paths }: DoctorContext): Promise<Check> {
+export async function databaseCheck({ paths, running }: DoctorContext): Promise<Check> {
   const path = join(paths.stateDir, 'gateway.sqlite')
   if (!existsSync(path)) return database.skipped('there is none yet')
   const [{ DatabaseSync }, { openDatabase }] = await Promise.all([
@@ -36,7 +37,7 @@ export async function databaseCheck({ paths }: DoctorContext): Promise<Check> {
   const known = openDatabase(':memory:')
   try {
     const newest = versionOf(known)
-    const db = new DatabaseSync(path, { readOnly: true })
+    const db = new DatabaseSync(running.running ? path : untouched(path), { readOnly: true })
     try {
       const version = versionOf(db)
       if (version > newest) {
@@ -59,6 +60,13 @@ export async function databaseCheck({ paths }: DoctorContext): Promise<Check> {
   } finally {
     known.close()
   }
+}
+
+// Where no gateway runs, a plain reader would leave files of its own beside the database.
+function untouched(path: string): URL {
+  const url = pathToFileURL(path)
+  url.search = 'immutable=1'
+  return url
 }
 
 function versionOf(db: { prepare(sql: string): { get(): unknown } }): number {

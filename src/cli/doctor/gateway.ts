@@ -59,7 +59,10 @@ export async function gatewayCheck(context: DoctorContext): Promise<Check> {
   const report = await inspectGateway({ ...io, isTTY: false }, {}, { timeoutMs, deep, mode: 'local' })
   if (!report.reachable || report.error !== undefined) {
     const { message = 'it does not answer', fix } = report.error ?? {}
-    return gateway.error(message, { path: report.url, ...(fix === undefined ? {} : { fix }) })
+    return gateway.error(fix === undefined ? message : `${message}; ${fix}`, {
+      path: report.url,
+      fix: 'openclaw gateway probe'
+    })
   }
   const health = report.health as { ok?: boolean } | undefined
   if (health?.ok === false) return gateway.error('it says of itself that it is not well', { fix: 'openclaw health' })

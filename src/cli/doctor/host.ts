@@ -16,14 +16,17 @@ const BUILT = Date.UTC(2026, 0, 1)
 const TOLERANCE_MS = 5 * 60_000
 
 /** The clock: signatures, tokens and certificates go by it. */
-export function clockCheck({ paths, facts }: Pick<DoctorContext, 'paths' | 'facts'>, now = Date.now()): Check {
-  const fix = facts.platform === 'darwin' ? 'sudo sntp -sS time.apple.com' : 'sudo timedatectl set-ntp true'
+export function clockCheck(
+  { stateDir, platform }: Pick<DoctorContext['facts'], 'stateDir' | 'platform'>,
+  now = Date.now()
+): Check {
+  const fix = platform === 'darwin' ? 'sudo sntp -sS time.apple.com' : 'sudo timedatectl set-ntp true'
   const shown = new Date(now).toISOString()
   if (now < BUILT) return clock.error(`it says ${shown}, which is in the past`, { fix })
-  const ahead = newest(paths.stateDir) - now
+  const ahead = newest(stateDir) - now
   if (ahead > TOLERANCE_MS) {
     const hours = Math.round(ahead / 3_600_000)
-    return clock.warning(`it says ${shown}, and files in ${paths.stateDir} are from ${hours} h later`, { fix })
+    return clock.warning(`it says ${shown}, and files in ${stateDir} are from ${hours} h later`, { fix })
   }
   return clock.ok(shown)
 }

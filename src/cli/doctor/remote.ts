@@ -31,12 +31,19 @@ export async function remoteChecks(context: DoctorContext): Promise<Check[]> {
     if (report.reachable && error === undefined) {
       return [...checks, remote.ok(`version ${report.version} answers at ${report.url} in ${report.connectMs} ms`)]
     }
-    const more = { path: key, ...(error?.fix === undefined ? {} : { fix: error.fix }) }
-    return [...checks, remote.error(error?.message ?? 'it does not answer', more)]
+    return [...checks, unreachable(error ?? {}, key)]
   } catch (error) {
-    const { message, fix } = error as Error & { fix?: unknown }
-    return [...checks, remote.error(message, { path: key, ...(typeof fix === 'string' ? { fix } : {}) })]
+    // A configuration with which no connection is tried.
+    return [...checks, unreachable(error as Error, key)]
   }
+}
+
+function unreachable(
+  { message = 'it does not answer', fix }: { message?: string; fix?: unknown },
+  path: string
+): Check {
+  const hint = typeof fix === 'string' ? `; ${fix}` : ''
+  return remote.error(message + hint, { path, fix: 'openclaw gateway probe' })
 }
 
 async function tunnelCheck({ config, running }: DoctorContext, url: URL): Promise<Check> {

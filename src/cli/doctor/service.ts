@@ -9,15 +9,17 @@ import { type DoctorContext, isRemote } from './context.ts'
 
 const service = subject('service', 'Service')
 
+type ServiceContext = Pick<DoctorContext, 'env' | 'config' | 'source' | 'running' | 'deep'>
+
 /** The service that keeps the gateway running, where one is installed. Looks, and starts nothing. */
-export async function serviceChecks(context: DoctorContext, system = process.platform): Promise<Check[]> {
+export async function serviceChecks(context: ServiceContext, system = process.platform): Promise<Check[]> {
   if (isRemote(context)) return [service.skipped('gateway.mode is "remote": none is expected on this host')]
   if (system === 'linux') return systemd(context)
   if (system === 'darwin') return launchd(context)
   return [service.skipped(`services of ${system} are not looked at`)]
 }
 
-async function systemd(context: DoctorContext): Promise<Check[]> {
+async function systemd(context: ServiceContext): Promise<Check[]> {
   const { env, deep } = context
   const home = envValue(env, 'XDG_CONFIG_HOME') ?? join(env.HOME ?? '/', '.config')
   const user = await named([join(home, 'systemd/user'), '/etc/systemd/user'], /^openclaw-gateway.*\.service$/)
@@ -31,7 +33,7 @@ async function systemd(context: DoctorContext): Promise<Check[]> {
   ])
 }
 
-async function unitCheck({ env, running }: DoctorContext, unit: string, scope: string[]): Promise<Check> {
+async function unitCheck({ env, running }: ServiceContext, unit: string, scope: string[]): Promise<Check> {
   const command = ['systemctl', ...scope]
   const answer = await ask([...command, 'is-active', unit], env)
   if (answer === undefined) return service.skipped(`${unit} is installed, and there is no systemctl to ask`)
@@ -44,7 +46,7 @@ async function unitCheck({ env, running }: DoctorContext, unit: string, scope: s
   return service.warning(`${unit} is ${answer.stdout}${beside}`, { path: unit, ...(running.running ? {} : { fix }) })
 }
 
-async function launchd({ env, running }: DoctorContext): Promise<Check[]> {
+async function launchd({ env, running }: ServiceContext): Promise<Check[]> {
   const folder = join(env.HOME ?? '/', 'Library/LaunchAgents')
   const agents = await named([folder], /^ai\.openclaw\.gateway.*\.plist$/)
   if (agents.length === 0) {
