@@ -33,8 +33,6 @@ export interface Facts {
   gateway: Gateway | undefined
   secrets: { token?: SecretFact; password?: SecretFact }
   config: ConfigFacts
-  /** The environment's `OPENCLAW_*` names, the state folder's `.env` among them. */
-  environment: readonly string[]
   files: readonly FileFact[]
   certificate: CertificateFact | undefined
   /** Why the URL of the remote gateway must not be used, as the client says it. */
@@ -68,7 +66,6 @@ export async function gatherFacts({ env: given, paths, checkUrl }: FactsInput): 
     gateway,
     secrets: config === undefined || source === undefined ? {} : await secretFacts(config, source),
     config: configFacts(source),
-    environment: Object.keys(env).filter((name) => name.startsWith('OPENCLAW_') && env[name] !== undefined),
     files: await lookAtFiles({
       paths,
       includes: source?.included.map(({ path }) => path) ?? [],

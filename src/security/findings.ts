@@ -10,6 +10,7 @@ import { sharedSecretFindings, storedSecretFindings } from './secrets.ts'
 import { remoteFindings, settingsFindings } from './settings.ts'
 import { tailscaleFindings } from './tailscale.ts'
 import { tlsFindings } from './tls.ts'
+import { trustedProxyFindings } from './trusted-proxy.ts'
 
 /** Everything that an audit finds in the facts, at a moment in milliseconds since 1970. Pure. */
 export function findingsOf(facts: Facts, now: number): Finding[] {
@@ -26,6 +27,7 @@ export function findingsOf(facts: Facts, now: number): Finding[] {
     ...sharedSecretFindings(facts),
     ...exposureFindings(facts),
     ...proxyFindings(facts),
+    ...trustedProxyFindings(facts),
     ...identityFindings(facts),
     ...tailscaleFindings(facts),
     ...tlsFindings(facts, now),

@@ -1,4 +1,5 @@
-import { chmod, lstat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { chmod, lstat, open } from 'node:fs/promises'
 import type { Facts } from './facts.ts'
 import { looseFiles } from './files.ts'
 
@@ -26,10 +27,22 @@ export async function closeFiles(facts: Pick<Facts, 'platform' | 'files'>): Prom
 async function close(path: string, mode: number): Promise<{ ok: boolean; skipped?: string }> {
   try {
     // What a link leads to is not this gateway's own, and may be meant for others.
-    if ((await lstat(path)).isSymbolicLink()) return { ok: false, skipped: 'symbolic link' }
-    await chmod(path, mode)
+    const stat = await lstat(path)
+    if (stat.isSymbolicLink()) return { ok: false, skipped: 'symbolic link' }
+    if (stat.isSocket()) await chmod(path, mode)
+    else await closeOpened(path, mode)
     return { ok: true }
   } catch (error) {
     return { ok: false, skipped: error instanceof Error && 'code' in error ? String(error.code) : 'it failed' }
+  }
+}
+
+// In a folder that others can write to, a file may become a link at any moment: the opened file is what is changed.
+async function closeOpened(path: string, mode: number): Promise<void> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    await file.chmod(mode)
+  } finally {
+    await file.close()
   }
 }

@@ -3,7 +3,7 @@ import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { fileFindings } from '../../security/files.ts'
-import type { Finding } from '../../security/finding.ts'
+import { type Finding, shellWord } from '../../security/finding.ts'
 import { formatBytes } from '../output.ts'
 import { type Check, subject } from './check.ts'
 import type { DoctorContext } from './context.ts'
@@ -55,7 +55,7 @@ export async function databaseCheck({ paths, running }: DoctorContext): Promise<
     // Without it every device pairs again; so it is moved, not removed, and not by us.
     return database.error(`it cannot be used (${reason}); the gateway starts afresh without it`, {
       path,
-      fix: `mv ${path} ${path}.broken`
+      fix: `mv ${shellWord(path)} ${shellWord(`${path}.broken`)}`
     })
   } finally {
     known.close()
@@ -89,7 +89,7 @@ export async function diskCheck({ paths }: DoctorContext): Promise<Check> {
 
 /** Judges free bytes, and the share of free file entries. */
 export function diskVerdict(path: string, free: number, freeEntries: number): Check {
-  const more = { path, fix: `df -h ${path}` }
+  const more = { path, fix: `df -h ${shellWord(path)}` }
   if (free < FULL) return disk.error(`${formatBytes(free)} are left on the disk of ${path}: writes will fail`, more)
   if (freeEntries < 0.005) return disk.error(`the disk of ${path} has no room for more files`, more)
   if (free < SCARCE) return disk.warning(`${formatBytes(free)} are left on the disk of ${path}`, more)

@@ -1,6 +1,6 @@
-import { existsSync, lstatSync, readFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { shellWord } from '../../security/finding.ts'
 import { type Check, MENDABLE, subject } from './check.ts'
 import type { DoctorContext } from './context.ts'
 import { isAlive } from './running.ts'
@@ -16,8 +16,8 @@ export function stateChecks(context: DoctorContext): Check[] {
     // Where a configuration is, there was a gateway, and its folder is missed.
     return [source?.exists === true ? state.warning(detail, { path: stateDir, ...MENDABLE }) : state.skipped(detail)]
   }
-  if (!lstatSync(stateDir).isDirectory() && !existsSync(join(stateDir, '.'))) {
-    return [state.error(`${stateDir} is not a folder`, { path: stateDir, fix: `ls -ld ${stateDir}` })]
+  if (!statSync(stateDir).isDirectory()) {
+    return [state.error(`${stateDir} is not a folder`, { path: stateDir, fix: `ls -ld ${shellWord(stateDir)}` })]
   }
   const pid = running.pid === undefined ? '' : ` (pid ${running.pid})`
   if (running.running && !running.answers) {

@@ -6,6 +6,7 @@ import { valueAt } from '../../config/key-path.ts'
 import { envValue } from '../../config/paths.ts'
 import { type ConfigSource, readSource } from '../../config/source.ts'
 import { isReference } from '../../security/secret-facts.ts'
+import { ownFix } from '../errors.ts'
 import { placesOf } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { authModeOf } from './config-repairs.ts'
@@ -27,7 +28,8 @@ export async function generateToken(io: Io): Promise<void> {
       throw new CliError('CONFIG_INCLUDED', 'gateway.auth.token comes from an included file; change it there')
     }
   })
-  io.stdout(`Wrote a new token to ${paths.configPath}. See it: openclaw gateway auth-token --show`)
+  const { command } = ownFix(io, { command: 'openclaw gateway auth-token --show', where: 'gateway host' }, false)
+  io.stdout(`Wrote a new token to ${paths.configPath}. See it: ${command}`)
   io.stdout('Restart the gateway to apply. Clients that use the old token have to be given the new one.')
 }
 
