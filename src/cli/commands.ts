@@ -25,6 +25,16 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'tokens', summary: 'Make, list and revoke named tokens', load: () => import('./commands/tokens.ts') },
   { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
+  {
+    name: 'doctor',
+    summary: 'Find what is wrong, and mend it',
+    load: () => import('./commands/doctor.ts')
+  },
+  {
+    name: 'security',
+    summary: 'Look for what would let somebody else in',
+    load: () => import('./commands/security.ts')
+  },
   { name: 'config', summary: 'Read and change the configuration', load: () => import('./commands/config.ts') },
   { name: 'auth', summary: 'Explain which credential is sent where', load: () => import('./commands/auth.ts') },
   { name: 'completion', summary: 'Print a shell completion script', load: () => import('./commands/completion.ts') }

@@ -1,3 +1,4 @@
+import type { Fix } from '../protocol/errors.ts'
 import type { Io } from './io.ts'
 import { printable, styleOf } from './output.ts'
 
@@ -15,7 +16,8 @@ export function reportError(io: Io, error: unknown, json: boolean): void {
   const told: Told = typeof error === 'object' && error !== null ? error : {}
   const message = error instanceof Error ? error.message : String(error)
   const code = typeof told.code === 'string' ? told.code : 'UNEXPECTED'
-  const fix = inProfile(fixText(told.fix), io.profile)
+  const text = fixText(told.fix)
+  const fix = text === undefined ? undefined : inProfile(text, io.profile)
   io.exit(typeof told.exitCode === 'number' ? told.exitCode : 1)
   if (json) {
     const type = typeof told.type === 'string' ? told.type : 'cli_error'
@@ -29,6 +31,12 @@ export function reportError(io: Io, error: unknown, json: boolean): void {
   if (code === 'UNEXPECTED' && io.env.OPENCLAW_DEBUG && error instanceof Error) io.stderr(error.stack ?? '')
 }
 
+/** A fix as this process has to say it: for its profile, and for a client where the gateway is elsewhere. */
+export function ownFix(io: Io, { command, where }: Fix, client: boolean): Fix {
+  const profile = io.profile ?? (io.dev ? 'dev' : undefined)
+  return { command: inProfile(command, profile), where: client ? 'this client' : where }
+}
+
 function fixText(fix: unknown): string | undefined {
   if (typeof fix === 'string') return fix
   if (typeof fix !== 'object' || fix === null || !('command' in fix)) return undefined
@@ -37,6 +45,6 @@ function fixText(fix: unknown): string | undefined {
 }
 
 // What mends a profile's gateway must name the profile.
-function inProfile(fix: string | undefined, profile: string | undefined): string | undefined {
-  return profile === undefined ? fix : fix?.replace(/^openclaw (?!--profile)/, `openclaw --profile ${profile} `)
+function inProfile(fix: string, profile: string | undefined): string {
+  return profile === undefined ? fix : fix.replace(/^openclaw (?!--profile)/, `openclaw --profile ${profile} `)
 }

@@ -3,9 +3,11 @@ import { freshSecret } from '../auth/secrets.ts'
 import { changeConfig } from '../config/change.ts'
 import { setKey } from '../config/edit.ts'
 import { valueAt } from '../config/key-path.ts'
-import { loadConfig } from '../config/load.ts'
 import { envValue } from '../config/paths.ts'
+import { type ConfigSource, readSource } from '../config/source.ts'
+import { isReference } from '../security/secret-facts.ts'
 import { applyNow } from './apply.ts'
+import { authModeOf } from './doctor/config-repairs.ts'
 import { placesOf } from './gateway-call.ts'
 import { CliError, type Io } from './io.ts'
 
@@ -17,40 +19,15 @@ const KEY = ['gateway', 'auth', 'token']
  */
 export async function rotateToken(io: Io): Promise<{ path: string; running: boolean }> {
   const { paths, env } = placesOf(io)
-  if (envValue(env, 'OPENCLAW_GATEWAY_TOKEN') !== undefined) {
-    throw elsewhere('OPENCLAW_GATEWAY_TOKEN', 'change it where it is set, then restart the gateway')
-  }
-  const { gateway } = await loadConfig({ env, paths, client: true })
-  if (gateway.mode === 'remote') {
-    throw new CliError('TOKEN_NOT_DECIDED_HERE', 'gateway.mode is "remote": this host runs no gateway', {
-      fix: 'openclaw gateway auth-token --rotate (on the gateway host)'
-    })
-  }
-  if (gateway.auth.mode !== 'token') {
-    throw new CliError('TOKEN_NOT_DECIDED_HERE', `gateway.auth.mode is "${gateway.auth.mode}", which uses no token`, {
-      fix:
-        gateway.auth.mode === 'password'
-          ? 'openclaw config set gateway.auth.password "…"'
-          : 'openclaw config get gateway.auth'
-    })
-  }
+  const reason = refusal(readSource(paths, env), env)
+  if (reason !== undefined) throw reason
   const token = freshSecret()
   await changeConfig({
     paths,
     env: io.env,
     check: startRefusal,
-    edit(raw, source) {
-      const written = valueAt(source.expanded, KEY)
-      // A reference of any kind: the secret is kept where that points.
-      if (written !== undefined && (typeof written !== 'string' || /^\$|\$\{/.test(written))) {
-        throw elsewhere(
-          'a reference in gateway.auth.token',
-          'change the secret there, then: openclaw gateway call secrets.reload'
-        )
-      }
-      return setKey(raw, KEY, token)
-    },
-    async verify(after) {
+    edit: (raw) => setKey(raw, KEY, token),
+    verify: async (after) => {
       if (valueAt(after.value, KEY) === token) return
       throw new CliError('CONFIG_INCLUDED', 'gateway.auth.token comes from an included file; change it there')
     }
@@ -66,8 +43,28 @@ export async function rotateToken(io: Io): Promise<{ path: string; running: bool
   return { path: paths.configPath, running: applied !== undefined }
 }
 
-function elsewhere(what: string, fix: string): CliError {
-  return new CliError('TOKEN_NOT_DECIDED_HERE', `${what} decides the token; one in the file would have no effect`, {
-    fix
-  })
+function refusal(source: ConfigSource, env: Readonly<Record<string, string | undefined>>): CliError | undefined {
+  const refuse = (message: string, fix: string) => new CliError('TOKEN_NOT_DECIDED_HERE', message, { fix })
+  if (envValue(env, 'OPENCLAW_GATEWAY_TOKEN') !== undefined) {
+    return refuse(
+      'OPENCLAW_GATEWAY_TOKEN decides the token, so one in the file would have no effect',
+      'change OPENCLAW_GATEWAY_TOKEN where it is set, then restart the gateway'
+    )
+  }
+  if (isReference(valueAt(source.expanded, KEY))) {
+    return refuse(
+      'gateway.auth.token is a reference to a secret that is kept elsewhere',
+      'change the secret there, then: openclaw gateway call secrets.reload'
+    )
+  }
+  const mode = authModeOf(source.value, env)
+  if (mode !== 'token') {
+    const fix =
+      mode === 'password' ? 'openclaw config set gateway.auth.password "…"' : 'openclaw config get gateway.auth'
+    return refuse(`gateway.auth.mode is "${mode}", which uses no token`, fix)
+  }
+  if (valueAt(source.value, ['gateway', 'mode']) === 'remote') {
+    return refuse('gateway.mode is "remote": this host runs no gateway', 'run it on the gateway host')
+  }
+  return undefined
 }
