@@ -24,6 +24,7 @@ import { tlsChecks } from '../../src/cli/doctor/tls.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { runCli, type Said } from '../support/cli.ts'
 import { freePort, startProcess, tempDir } from '../support/gateway.ts'
+import { startTailnet } from '../support/tailscaled.ts'
 
 t.jobs = 2
 t.setTimeout(100_000)
@@ -606,31 +607,20 @@ t.test('a gateway of another version', async (t) => {
 })
 
 t.test('Tailscale, where the configuration counts on it', async (t) => {
-  const served = GOOD.replace('port: PORT,', 'port: PORT, tailscale: { mode: "serve" },')
-  const rows: [name: string, program: string | undefined, status: string, detail: RegExp][] = [
-    [
-      'connected',
-      `echo '{"BackendState":"Running","Self":{"DNSName":"gw.tail1.ts.net."}}'`,
-      'ok',
-      /as gw\.tail1\.ts\.net$/
-    ],
-    ['logged out', `echo '{"BackendState":"NeedsLogin"}'`, 'error', /not connected \(NeedsLogin\)/],
-    ['no daemon', 'echo no >&2; exit 1', 'error', /tailscaled does not answer/],
-    ['a daemon that hangs', 'exec sleep 30', 'error', /did not answer within 2 s/],
-    ['not installed', undefined, 'error', /there is no tailscale command/]
-  ]
-  for (const [name, program, status, detail] of rows) {
-    const { env } = await homeWith(t, served)
-    const folder = tempDir(t)
-    if (program !== undefined) writeFileSync(join(folder, 'tailscale'), `#!/bin/sh\n${program}\n`, { mode: 0o755 })
-    t.match(
-      of(await checksOf({ ...env, PATH: program === undefined ? folder : `${folder}:${env.PATH}` }), 'tailscale')[0],
-      { status, detail },
-      name
-    )
-  }
-  const { env } = await homeWith(t, GOOD)
-  t.match(of(await checksOf(env), 'tailscale')[0], { status: 'skipped' }, 'and nobody is asked elsewhere')
+  const tailnet = await startTailnet(t)
+  const here = { mode: 'serve', socket: tailnet.socket }
+  const served = GOOD.replace('port: PORT,', `port: PORT, tailscale: ${JSON.stringify(here)},`)
+  const { env } = await homeWith(t, served)
+  const asked = async (PATH = tailnet.env.PATH) => of(await checksOf({ ...env, PATH }), 'tailscale')[0]
+  t.match(await asked(), { status: 'ok', detail: /as box\.tail1\.ts\.net$/ })
+  tailnet.set({ state: 'NeedsLogin' })
+  t.match(await asked(), { status: 'error', detail: /not connected \(NeedsLogin\)/, fix: { command: 'tailscale up' } })
+  await tailnet.kill()
+  t.match(await asked(), { status: 'error', detail: /doesn't appear to be running/, fix: { command: /tailscaled/ } })
+  t.match(await asked('/nowhere'), { status: 'error', detail: /not on PATH/, fix: { command: /install/ } })
+
+  const unused = await homeWith(t, GOOD)
+  t.match(of(await checksOf(unused.env), 'tailscale')[0], { status: 'skipped' }, 'and nobody is asked elsewhere')
 })
 
 t.test('services', async (t) => {
