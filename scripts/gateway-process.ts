@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import { createServer } from 'node:net'
 import os from 'node:os'
@@ -19,6 +19,14 @@ export interface GatewayProcess {
   /** Everything the process has written so far. */
   output(): string
   stop(): Promise<void>
+}
+
+/** What a gateway under test is set up with. */
+export interface Setup {
+  /** The `gateway` section of its configuration file; without one it runs unconfigured, with its token as a flag. */
+  gateway?: (token: string) => Record<string, unknown>
+  /** Added to its environment. */
+  env?: NodeJS.ProcessEnv
 }
 
 /** A free TCP port on 127.0.0.1. */
@@ -62,30 +70,26 @@ function answers200(url: string): Promise<boolean> {
 }
 
 /** Starts a gateway (ours or the reference: the words are the same) and waits until it is ready. */
-export async function startGateway(command: readonly string[], timeoutMs = 20_000): Promise<GatewayProcess> {
+export async function startGateway(
+  command: readonly string[],
+  timeoutMs = 20_000,
+  { gateway, env }: Setup = {}
+): Promise<GatewayProcess> {
   const home = mkdtempSync(path.join(os.tmpdir(), 'gateway-'))
   const stateDir = path.join(home, '.openclaw')
+  const configPath = path.join(stateDir, 'openclaw.json')
   const port = await freePort()
   const token = `token-${port}`
-  const flags = [
-    '--allow-unconfigured',
-    '--bind',
-    'loopback',
-    '--port',
-    String(port),
-    '--auth',
-    'token',
-    '--token',
-    token
-  ]
+  const flags = ['--bind', 'loopback', '--port', String(port)]
+  if (gateway === undefined) flags.push('--allow-unconfigured', '--auth', 'token', '--token', token)
+  else {
+    mkdirSync(stateDir, { mode: 0o700 })
+    writeFileSync(configPath, JSON.stringify({ gateway: { mode: 'local', ...gateway(token) } }), { mode: 0o600 })
+  }
   const started = performance.now()
   const child = spawn(process.execPath, [...command, 'gateway', 'run', ...flags], {
     cwd: home,
-    env: {
-      ...cleanEnv(home),
-      OPENCLAW_STATE_DIR: stateDir,
-      OPENCLAW_CONFIG_PATH: path.join(stateDir, 'openclaw.json')
-    },
+    env: { ...cleanEnv(home), ...env, OPENCLAW_STATE_DIR: stateDir, OPENCLAW_CONFIG_PATH: configPath },
     stdio: ['ignore', 'pipe', 'pipe']
   })
   let text = ''

@@ -1,13 +1,16 @@
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import { cleanEnv, type GatewayProcess, startGateway } from '../../scripts/gateway-process.ts'
+import { cleanEnv, type GatewayProcess, type Setup, startGateway } from '../../scripts/gateway-process.ts'
 import { ensureReference } from '../../scripts/reference.ts'
 
-const ours = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+type Json = Record<string, unknown>
+
+/** Our command. */
+export const oursMain = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 /** What one run of the reference CLI came to. */
 export interface Outcome {
@@ -20,24 +23,44 @@ export interface Outcome {
 export interface Pair {
   ours: GatewayProcess
   reference: GatewayProcess
+  /** The build that the reference's page is of. */
+  buildId: string
   /** Runs the reference CLI with the same words against both gateways. */
   both(args: (gateway: GatewayProcess) => readonly string[], home?: 'empty' | 'config'): Promise<[Outcome, Outcome]>
   stop(): Promise<void>
 }
 
-/** Starts both gateways. */
-export async function startPair(): Promise<Pair> {
+/** Starts both gateways: unconfigured with a token, or each with its setup. */
+export async function startPair(setup: { ours?: Setup; reference?: Setup } = {}): Promise<Pair> {
   const cli = ensureReference()
-  const [mine, reference] = await Promise.all([startGateway([ours]), startGateway([cli], 120_000)])
+  const [mine, reference] = await Promise.all([
+    startGateway([oursMain], 20_000, setup.ours),
+    startGateway([cli], 120_000, setup.reference)
+  ])
   return {
     ours: mine,
     reference,
+    buildId: await buildIdOf(reference),
     both: (args, home = 'empty') =>
       Promise.all([run(cli, args(mine), home, mine), run(cli, args(reference), home, reference)]),
     stop: async () => {
       await Promise.all([mine.stop(), reference.stop()])
     }
   }
+}
+
+/** Changes the `gateway` section of both configuration files; both gateways watch theirs. */
+export function edit({ ours, reference }: Pair, change: (gateway: Json) => Json): void {
+  for (const { stateDir } of [ours, reference]) {
+    const file = path.join(stateDir, 'openclaw.json')
+    const config = JSON.parse(readFileSync(file, 'utf8')) as { gateway: Json }
+    writeFileSync(file, JSON.stringify({ ...config, gateway: change(config.gateway) }))
+  }
+}
+
+async function buildIdOf({ port }: GatewayProcess): Promise<string> {
+  const page = await (await fetch(`http://127.0.0.1:${port}/`)).text()
+  return /data-openclaw-control-ui-build-id="(.+?)(-[0-9a-f]{64})?"/.exec(page)?.[1] ?? 'unknown'
 }
 
 async function run(cli: string, args: readonly string[], home: string, gateway: GatewayProcess): Promise<Outcome> {

@@ -1,13 +1,48 @@
 import t from 'tap'
+import { ensureReference } from '../../scripts/reference.ts'
 import { cliTests } from './cli.ts'
+import { enrolledTests } from './enrolled.ts'
+import { httpTests } from './http.ts'
+import { guarded, limitTests } from './limits.ts'
 import { startPair } from './pair.ts'
+import { proxiedTests } from './proxied.ts'
+import { reloadTests } from './reload.ts'
+import { startupTests } from './startup.ts'
+import { funnelTests, serveTests } from './tailnet.ts'
 import { wireTests } from './wire.ts'
 
 t.setTimeout(900_000)
 
-t.test('the reference and this gateway give the same answers', async (t) => {
-  const pair = await startPair()
-  t.teardown(() => pair.stop())
-  await t.test('on the wire', (t) => wireTests(t, pair))
-  await t.test('to the reference CLI', (t) => cliTests(t, pair))
+const skip = whyNot()
+if (skip !== false) console.error(`nothing was compared: ${skip}`)
+
+// One pair after the other: a reference gateway takes a core for its start, and 600 MB.
+t.test('the reference and this gateway give the same answers', { skip }, async (t) => {
+  await t.test('with a token', async (t) => {
+    const pair = await startPair()
+    t.teardown(() => pair.stop())
+    await t.test('on the wire', (t) => wireTests(t, pair))
+    await t.test('to the reference CLI', (t) => cliTests(t, pair))
+  })
+  await t.test('with a token and few attempts', async (t) => {
+    const pair = await guarded()
+    t.teardown(() => pair.stop())
+    await t.test('over HTTP', (t) => httpTests(t, pair))
+    await t.test('to guesses', (t) => limitTests(t, pair))
+    await t.test('while the configuration changes', (t) => reloadTests(t, pair))
+  })
+  await t.test('behind a trusted proxy', proxiedTests)
+  await t.test('behind a trusted proxy whose users enrol', enrolledTests)
+  await t.test('through Tailscale Serve', serveTests)
+  await t.test('through Tailscale Funnel', funnelTests)
+  await t.test('to a configuration that cannot start', startupTests)
 })
+
+function whyNot(): string | false {
+  try {
+    ensureReference()
+    return false
+  } catch (error) {
+    return (error as Error).message
+  }
+}

@@ -1,0 +1,22 @@
+import { controlUi } from '../support/client.ts'
+
+/** The clients that the tests beside these do not know. */
+export const macos = { id: 'openclaw-macos', version: '1.0.0', platform: 'darwin', mode: 'ui' } as const
+export const tui = { id: 'openclaw-tui', version: '1.0.0', platform: 'linux', mode: 'ui' } as const
+export const backend = { id: 'gateway-client', version: '1.0.0', platform: 'linux', mode: 'backend' } as const
+export const webchat = { ...controlUi, id: 'webchat-ui' } as const
+
+/** What an honest proxy says of a client. */
+export const from = { 'x-forwarded-for': '203.0.113.7' }
+/** A page of a gateway in a private network. */
+export const page = { host: '192.168.1.9', origin: 'http://192.168.1.9' }
+
+/** An API call that needs `operator.read`: each gateway has another. */
+export const api = { ours: '/metrics', reference: '/v1/models' }
+/** What the reference must be told to have its own. */
+export const withApi = { http: { endpoints: { chatCompletions: { enabled: true } } } }
+
+export const read = ['operator.read']
+export const admin = ['operator.admin']
+export const both = ['operator.admin', 'operator.read']
+export const all = ['operator.admin', 'operator.read', 'operator.write']

@@ -1,0 +1,95 @@
+import type { Expected } from './answer.ts'
+
+// Differences that several cases have. What is on purpose names its row or property; `open:` is undecided.
+
+type Json = Record<string, unknown>
+type Difference = Required<Pick<Expected, 'differs' | 'ours'>>
+
+/** Our answer to a request that no client can be read out of. */
+export const unattributed = {
+  status: 403,
+  type: 'application/json; charset=utf-8',
+  content: {
+    error: {
+      message:
+        'Proxy client attribution is required. Configure gateway.trustedProxies narrowly and make the proxy overwrite or safely rebuild forwarded client headers.',
+      type: 'proxy_attribution_required'
+    }
+  }
+}
+
+export const healthNeedsAttribution: Difference = {
+  differs: 'open: /healthz needs no attribution',
+  ours: { ...unattributed, cache: null, content: { ok: null, status: null, ...unattributed.content } }
+}
+
+export const twiceIsNobody: Difference = {
+  differs: 'S4: an identity that is given twice, or only looks like one, is refused',
+  ours: unattributed
+}
+
+export const foreignPage: Difference = {
+  differs: 'S2: a foreign page is refused as one, before any credential is looked at',
+  ours: {
+    status: 403,
+    type: 'application/json; charset=utf-8',
+    content: { error: { message: 'Origin not allowed', type: 'origin_not_allowed' } }
+  }
+}
+
+export const foreignHost: Difference = {
+  differs: 'D7: a host that nobody named is refused',
+  ours: {
+    status: 421,
+    type: 'application/json; charset=utf-8',
+    content: { error: { message: 'This gateway does not answer to that host name', type: 'host_not_allowed' } }
+  }
+}
+
+/** Our answer to a connect that is refused, in place of a session or of another refusal. */
+export function refusedWith(message: string, details: Json, code = 'INVALID_REQUEST'): Json {
+  return {
+    auth: null,
+    identityUrl: null,
+    call: null,
+    error: { code, message, details },
+    close: { code: 1008, reason: message }
+  }
+}
+
+/** Our session, where the reference refuses. */
+export function admittedWith(method: string, scopes: readonly string[], more: Json = {}): Json {
+  return { error: null, close: null, auth: { method, role: 'operator', scopes, recoveryScope: 'SECRET' }, ...more }
+}
+
+/** Nobody gets what it did not ask for, whatever its identity is granted. */
+export const asAsked = (scopes: readonly string[]): Difference => ({
+  differs: 'S8: nobody gets what it did not ask for',
+  ours: { auth: { scopes } }
+})
+
+export const migration: Difference = {
+  differs: 'open: the reference says recoveryMigrationAllowed only where a device token let the caller in',
+  ours: { auth: { recoveryMigrationAllowed: true } }
+}
+
+export const metadataHint: Difference = {
+  differs: 'open: another remediationHint',
+  ours: { error: { details: { remediationHint: 'Check that the device really changed, then approve it again.' } } }
+}
+
+export const roleUpgrade: Difference = {
+  differs: 'open: approvedScopes are of every role, a close reason has 120 bytes; and another remediationHint',
+  ours: {
+    error: {
+      details: {
+        approvedScopes: [],
+        remediationHint: 'Review the requested role, then approve the pending upgrade.'
+      }
+    },
+    close: {
+      reason:
+        'pairing required: device is asking for a higher role than currently approved (requestId: xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxx'
+    }
+  }
+}
