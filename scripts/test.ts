@@ -1,5 +1,6 @@
 import { ensureChromium } from './chromium.ts'
 import { findProgram, installPackages } from './debian.ts'
+import { ensureReference } from './reference.ts'
 import { runTap } from './tap.ts'
 
 const args = process.argv.slice(2)
@@ -23,6 +24,13 @@ if (wants('proxies')) {
 }
 if (args.some((arg) => arg.includes('real.tailscale')) && !process.env.TAILSCALE_SOCKET) {
   console.log('nothing was tested: set TAILSCALE_SOCKET to the socket of a real tailscaled, and run it again')
+}
+if (args.some((arg) => arg.includes('interop'))) {
+  try {
+    ensureReference()
+  } catch (error) {
+    console.log(`nothing was compared: ${(error as Error).message}`)
+  }
 }
 const { passed, failed } = await runTap(args)
 console.log(`${passed} passed, ${failed} failed`)

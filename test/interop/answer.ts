@@ -16,8 +16,8 @@ export interface Expected {
   /** The word of the reference's answer. */
   want: string | number
   /**
-   * Why ours is not the same: a difference on purpose (`D2: …`), a property that ours keeps (`S8: …`), or `open: …` for
-   * one that nobody has decided on.
+   * Why ours is not the same: a difference on purpose (`D2: …`), a property that ours keeps (`S8: …`), or, where nobody
+   * has decided yet, what the reference does (`open: …`).
    */
   differs?: string
   /** What is different in ours: a merge patch over the reference's answer. */

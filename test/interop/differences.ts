@@ -62,6 +62,26 @@ export function admittedWith(method: string, scopes: readonly string[], more: Js
   return { error: null, close: null, auth: { method, role: 'operator', scopes, recoveryScope: 'SECRET' }, ...more }
 }
 
+/** Our answer to a new device that nobody has approved, where the reference lets it in. */
+export function notPaired(requestedScopes: readonly string[], more: Json = {}): Json {
+  const message = 'pairing required: device is not approved yet'
+  const details = {
+    code: 'PAIRING_REQUIRED',
+    reason: 'not-paired',
+    requestId: 'UUID',
+    remediationHint: 'Approve this device from the pending pairing requests.',
+    deviceId: 'DEVICE',
+    requestedRole: 'operator',
+    requestedScopes,
+    ...more
+  }
+  const reason = `${message} (requestId: xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)`
+  return { ...refusedWith(message, details, 'NOT_PAIRED'), close: { code: 1008, reason } }
+}
+
+/** What a client that polls is told beside a refusal. */
+export const wait = { recommendedNextStep: 'wait_then_retry', retryable: true, pauseReconnect: false }
+
 /** Nobody gets what it did not ask for, whatever its identity is granted. */
 export const asAsked = (scopes: readonly string[]): Difference => ({
   differs: 'S8: nobody gets what it did not ask for',

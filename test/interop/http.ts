@@ -1,26 +1,25 @@
 import type { Test } from 'tap'
 import type { GatewayProcess } from '../../scripts/gateway-process.ts'
 import { type RequestCase, requestTests, straightTo } from './caller.ts'
-import { api } from './clients.ts'
+import { api, bearer } from './clients.ts'
 import { foreignHost, foreignPage } from './differences.ts'
 import type { Pair } from './pair.ts'
 
 const config = '/control-ui-config.json'
-const withToken =
-  (make: (token: string) => string, more: Record<string, string> = {}) =>
-  ({ token }: GatewayProcess) => ({ authorization: make(token), ...more })
-const bearer = (more: Record<string, string> = {}) => withToken((token) => `Bearer ${token}`, more)
+const written =
+  (make: (token: string) => string) =>
+  ({ token }: GatewayProcess) => ({ authorization: make(token) })
 
 const cases: readonly RequestCase[] = [
   ...(
     [
       ['no credential', {}],
       ['an empty bearer', { authorization: 'Bearer ' }],
-      ['another scheme', withToken((token) => `Token ${token}`)],
-      ['no scheme', withToken((token) => token)],
-      ['Basic', withToken((token) => `Basic ${Buffer.from(`:${token}`).toString('base64')}`)],
-      ['a longer token', withToken((token) => `Bearer ${token}x`)],
-      ['a list of tokens', withToken((token) => `Bearer ${token}, Bearer ${token}`)],
+      ['another scheme', written((token) => `Token ${token}`)],
+      ['no scheme', written((token) => token)],
+      ['Basic', written((token) => `Basic ${Buffer.from(`:${token}`).toString('base64')}`)],
+      ['a longer token', written((token) => `Bearer ${token}x`)],
+      ['a list of tokens', written((token) => `Bearer ${token}, Bearer ${token}`)],
       ['a header of another name', ({ token }: GatewayProcess) => ({ 'x-openclaw-token': token })],
       ['a cookie', ({ token }: GatewayProcess) => ({ cookie: `token=${token}` })]
     ] as const
@@ -31,8 +30,8 @@ const cases: readonly RequestCase[] = [
   { name: 'S22: a token in the query', path: { ours: '/metrics?token=x', reference: '/v1/models?token=x' }, want: 401 },
   { name: 'the token', path: api, headers: bearer(), body: 'none', want: 200 },
   { name: 'the token at the Control UI', path: config, headers: bearer(), body: 'keys', want: 200 },
-  { name: 'bearer in any case', path: api, headers: withToken((token) => `bEARER ${token}`), body: 'none', want: 200 },
-  { name: 'a space too many', path: api, headers: withToken((token) => `Bearer   ${token} `), body: 'none', want: 200 },
+  { name: 'bearer in any case', path: api, headers: written((token) => `bEARER ${token}`), body: 'none', want: 200 },
+  { name: 'a space too many', path: api, headers: written((token) => `Bearer   ${token} `), body: 'none', want: 200 },
   {
     name: 'a cap on the shared token',
     path: api,

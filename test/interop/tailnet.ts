@@ -1,45 +1,30 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
-import type { GatewayProcess, Setup } from '../../scripts/gateway-process.ts'
-import { controlUi, nodeHost } from '../support/client.ts'
+import type { Setup } from '../../scripts/gateway-process.ts'
+import { controlUi } from '../support/client.ts'
 import { startTailnet, TAILNET_NAME, type Tailnet } from '../support/tailscaled.ts'
-import {
-  type RequestCase,
-  requestTests,
-  type SocketCase,
-  settle,
-  socketTests,
-  straightTo,
-  type Way,
-  type Ways
-} from './caller.ts'
-import { all, api, backend, macos, read, tui, webchat, withApi } from './clients.ts'
-import { admittedWith, asAsked, healthNeedsAttribution, refusedWith } from './differences.ts'
-import { edit, type Pair, startPair } from './pair.ts'
+import type { Way, Ways } from './caller.ts'
+import { withApi } from './clients.ts'
+import { type Pair, startPair } from './pair.ts'
 
 type Json = Record<string, unknown>
 
-const page = { origin: `https://${TAILNET_NAME}` }
-const config = '/control-ui-config.json'
-const identityUrl = `https://${TAILNET_NAME}/`
-const ui = (scopes: string[], auth?: Json): Json => ({
-  client: controlUi,
-  scopes,
-  ...(auth === undefined ? {} : { auth })
-})
-const withToken =
-  (params: Json) =>
-  ({ token }: GatewayProcess) => ({ ...params, auth: { token } })
-const bearer = ({ token }: GatewayProcess) => ({ authorization: `Bearer ${token}` })
+/** The Control UI's document, its page as a browser of the tailnet names it, and its `connect`. */
+export const config = '/control-ui-config.json'
+export const page = { origin: `https://${TAILNET_NAME}` }
+export function ui(scopes: string[], auth?: Json): Json {
+  return { client: controlUi, scopes, ...(auth === undefined ? {} : { auth }) }
+}
 
-interface Exposed {
+/** A pair whose gateways Tailscale exposes, and the way there from each peer. */
+export interface Exposed {
   pair: Pair
   tailnets: readonly [ours: Tailnet, reference: Tailnet]
   from(peer: string): Ways
 }
 
-// Each gateway has a machine of its own, with the same peers; ours asks tailscaled's socket, the reference the command.
-async function exposed(t: Test, mode: 'serve' | 'funnel', gateway: (token: string) => Json): Promise<Exposed> {
+/** Starts a pair: each gateway has a machine of its own, with the same peers. */
+export async function exposed(t: Test, mode: 'serve' | 'funnel', gateway: (token: string) => Json): Promise<Exposed> {
   const peers = {
     alice: { ip: '100.64.0.1', login: 'alice@example.com', displayName: 'Alice' },
     bob: { ip: '100.64.0.2', login: 'bob@example.com', displayName: 'Jürgen Böb' },
@@ -52,19 +37,15 @@ async function exposed(t: Test, mode: 'serve' | 'funnel', gateway: (token: strin
     gateway: (token) => ({ ...withApi, ...gateway(token), tailscale: { mode, ...tailscale } }),
     env
   })
+  // Ours asks tailscaled's socket, the reference the command.
   const pair = await startPair({
     ours: setup(tailnets[0], { socket: tailnets[0].socket }),
     reference: setup(tailnets[1], {})
   })
   t.teardown(() => pair.stop())
-  const from = (peer: string): Ways => [through(tailnets[0], peer), through(tailnets[1], peer)]
   // Ours is ready before its route is (D3).
-  await routed(tailnets[0])
-  return { pair, tailnets, from }
-}
-
-async function routed(tailnet: Tailnet): Promise<void> {
-  while ((await tailnet.route()) === undefined) await delay(20)
+  while ((await tailnets[0].route()) === undefined) await delay(20)
+  return { pair, tailnets, from: (peer) => [through(tailnets[0], peer), through(tailnets[1], peer)] }
 }
 
 function through(tailnet: Tailnet, peer: string): Way {
@@ -72,413 +53,4 @@ function through(tailnet: Tailnet, peer: string): Way {
     webSocket: (headers) => tailnet.webSocket(peer, '/', headers),
     request: (path, options) => tailnet.request(peer, path, options)
   }
-}
-
-const profile = {
-  avatarMime: null,
-  createdAt: null,
-  githubIdentity: null,
-  hasAvatar: null,
-  mergedInto: null,
-  updatedAt: null
-}
-
-const owner: readonly SocketCase[] = [
-  { name: 'in the Control UI, as asked', headers: page, params: ui(all), device: 'new', want: 'ok' },
-  { name: 'in the Control UI, without scopes', headers: page, params: ui([]), device: 'new', want: 'ok' },
-  {
-    name: 'in the Control UI, without a device',
-    headers: page,
-    params: ui(all),
-    want: 'CONTROL_UI_DEVICE_IDENTITY_REQUIRED'
-  },
-  {
-    name: 'narrowed by x-openclaw-scopes',
-    headers: { ...page, 'x-openclaw-scopes': 'operator.read' },
-    params: ui(all),
-    device: 'new',
-    want: 'ok'
-  },
-  {
-    name: 'users.self',
-    headers: page,
-    params: ui(all),
-    device: 'new',
-    call: { method: 'users.self', pick: (payload) => payload },
-    want: 'ok',
-    differs: 'open: a profile is a record of its own: its id, its dates, its avatar',
-    ours: { call: { profile: { id: 'alice@example.com', ...profile } } }
-  },
-  {
-    name: 'users.self of a reader',
-    headers: page,
-    params: ui(read),
-    device: 'new',
-    call: { method: 'users.self', pick: () => 'a profile' },
-    want: 'ok',
-    differs: 'open: users.self needs operator.read, whatever the published contract says',
-    ours: {
-      call: {
-        error: {
-          code: 'FORBIDDEN',
-          message: 'missing scope: operator.write',
-          details: { code: 'MISSING_SCOPE', missingScope: 'operator.write', requiredScopes: ['operator.write'] }
-        }
-      }
-    }
-  },
-  {
-    name: 'in WebChat',
-    headers: page,
-    params: { client: webchat, scopes: read },
-    device: 'new',
-    want: 'not-paired',
-    differs: 'open: an identity lets in the Control UI and the TUI, and not WebChat',
-    ours: admittedWith('tailscale', read, { identityUrl })
-  },
-  {
-    name: 'in a TUI',
-    params: { client: tui, scopes: read },
-    device: 'tui',
-    want: 'ok',
-    differs: 'open: an identity lets in the Control UI and the TUI, and not WebChat',
-    ours: {
-      auth: null,
-      identityUrl: null,
-      error: {
-        code: 'NOT_PAIRED',
-        message: 'pairing required: device is not approved yet',
-        details: {
-          code: 'PAIRING_REQUIRED',
-          reason: 'not-paired',
-          requestId: 'UUID',
-          remediationHint: 'Approve this device from the pending pairing requests.',
-          deviceId: 'DEVICE',
-          requestedRole: 'operator',
-          requestedScopes: read
-        }
-      },
-      close: {
-        code: 1008,
-        reason: 'pairing required: device is not approved yet (requestId: xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)'
-      }
-    }
-  },
-  { name: 'in a native app', params: { client: macos, scopes: read }, device: 'new', want: 'not-paired' },
-  { name: 'in a back end', params: { client: backend }, device: 'new', want: 'not-paired' },
-  { name: 'in a CLI', params: { scopes: read }, device: 'new', want: 'not-paired' },
-  { name: 'in a CLI, of a page', headers: page, params: { scopes: read }, device: 'new', want: 'not-paired' },
-  { name: 'in a CLI, without a device', params: { scopes: read }, want: 'DEVICE_IDENTITY_REQUIRED' },
-  { name: 'as a node', params: { client: nodeHost, role: 'node' }, device: 'new', want: 'not-paired' },
-  {
-    name: 'with a wrong token',
-    headers: page,
-    params: ui(all, { token: 'wrong' }),
-    device: 'new',
-    want: 'token_mismatch'
-  },
-  {
-    name: 'with a wrong password',
-    headers: page,
-    params: ui(all, { password: 'wrong' }),
-    device: 'new',
-    want: 'token_mismatch',
-    differs: 'open: a device token is worth a try after a wrong token alone, not after a wrong password',
-    ours: {
-      error: { details: { canRetryWithDeviceToken: true, recommendedNextStep: 'retry_with_device_token' } }
-    }
-  },
-  {
-    name: 'with a wrong device token',
-    headers: page,
-    params: ui(all, { deviceToken: 'wrong' }),
-    device: 'new',
-    want: 'ok',
-    differs: 'open: a wrong device token does not stand in the way of an identity',
-    ours: refusedWith('unauthorized: device token mismatch (rotate/reissue device token)', {
-      code: 'AUTH_DEVICE_TOKEN_MISMATCH',
-      authReason: 'device_token_mismatch',
-      canRetryWithDeviceToken: false,
-      recommendedNextStep: 'update_auth_credentials'
-    })
-  },
-  { name: 'with the token, in a CLI', params: withToken({ scopes: all }), want: 'ok' },
-  {
-    name: 'with the token, in a new CLI',
-    params: withToken({ scopes: read }),
-    device: 'new',
-    want: 'not-paired'
-  },
-  {
-    name: 'with the token, in the Control UI',
-    headers: page,
-    params: withToken(ui(read)),
-    device: 'new',
-    want: 'not-paired'
-  },
-  {
-    name: 'S7: on a foreign page',
-    headers: { origin: 'https://evil.example' },
-    params: ui(all),
-    device: 'new',
-    want: 'origin not allowed'
-  },
-  {
-    name: 'on a page of loopback',
-    headers: { origin: 'http://127.0.0.1:5173' },
-    params: ui(all),
-    device: 'new',
-    want: 'origin not allowed'
-  }
-]
-
-const grantedRead: readonly SocketCase[] = [
-  {
-    name: 'in the Control UI',
-    headers: page,
-    params: ui(all),
-    device: 'new',
-    want: 'ok',
-    differs: 'D2: a login that does not own the machine gets what identityScopes grants',
-    ours: { auth: { scopes: read } }
-  },
-  { name: 'that asks for it', headers: page, params: ui(read), device: 'new', want: 'ok' },
-  { name: 'that asks for nothing', headers: page, params: ui([]), device: 'new', want: 'ok', ...asAsked([]) }
-]
-
-const stranger = (name: string, headers: Record<string, string> = page): SocketCase => ({
-  name,
-  headers,
-  params: ui(read),
-  device: 'bob',
-  want: 'ok',
-  differs: 'D2: any other login asks for its device to be paired',
-  ours: {
-    auth: null,
-    identityUrl: null,
-    error: {
-      code: 'NOT_PAIRED',
-      message: 'pairing required: device is not approved yet',
-      details: {
-        code: 'PAIRING_REQUIRED',
-        reason: 'not-paired',
-        requestId: 'UUID',
-        remediationHint: 'Approve this device from the pending pairing requests.',
-        deviceId: 'DEVICE',
-        requestedRole: 'operator',
-        requestedScopes: read,
-        recommendedNextStep: 'wait_then_retry',
-        retryable: true,
-        pauseReconnect: false
-      }
-    },
-    close: {
-      code: 1008,
-      reason: 'pairing required: device is not approved yet (requestId: xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)'
-    }
-  }
-})
-
-const paste = (name: string): SocketCase => {
-  const message =
-    'unauthorized: gateway token missing (paste the token in Control UI settings, or open a link made by openclaw dashboard on the gateway host)'
-  return {
-    name,
-    headers: page,
-    params: ui(all),
-    device: 'new',
-    want: 'token_missing',
-    differs: 'D12: the hint names a command that there is',
-    ours: { error: { message }, close: { reason: message.slice(0, 123) } }
-  }
-}
-
-const requests: readonly RequestCase[] = [
-  { name: 'R8: at the API', path: api, want: 401 },
-  { name: 'R8: at the API, of our page', path: api, headers: page, want: 401 },
-  { name: 'with the token at the API', path: api, headers: bearer, body: 'none', want: 200 },
-  { name: 'at the Control UI, of our page', path: config, headers: page, body: 'keys', want: 200 },
-  {
-    name: 'at the Control UI, of its own',
-    path: config,
-    headers: { 'sec-fetch-site': 'same-origin' },
-    body: 'keys',
-    want: 200
-  },
-  {
-    name: 'at the Control UI, of no page',
-    path: config,
-    body: 'none',
-    want: 401,
-    differs: 'open: an identity counts for a page alone, which says Origin or Sec-Fetch-Site',
-    ours: { status: 200, type: null, content: null }
-  },
-  {
-    name: 'with a wrong token at the Control UI',
-    path: config,
-    headers: { ...page, authorization: 'Bearer x' },
-    want: 401
-  },
-  { name: 'the page', path: '/', body: 'none', want: 200 },
-  { name: 'liveness', path: '/healthz', want: 200 },
-  { name: 'readiness', path: '/readyz', want: 200 }
-]
-
-const forged = {
-  'x-forwarded-for': '100.64.0.1',
-  'x-forwarded-proto': 'https',
-  'x-forwarded-host': TAILNET_NAME,
-  'tailscale-user-login': 'alice@example.com'
-}
-const login = { 'tailscale-user-login': 'alice@example.com' }
-
-/** Both gateways behind a Serve of their own (§10). */
-export async function serveTests(t: Test): Promise<void> {
-  const { pair, tailnets, from } = await exposed(t, 'serve', (token) => ({
-    auth: { mode: 'token', token, identityScopes: { 'carol@example.com': read } }
-  }))
-  await t.test('the same commands, in the same order', async (t) => {
-    const first = ({ calls }: Tailnet) =>
-      calls()
-        .slice(0, 5)
-        .map((args) => args.join(' ').replace(/(?<=false ).*/, 'TARGET'))
-    t.strictSame(first(tailnets[1]), [
-      'version',
-      'status --json',
-      'serve status --json',
-      'serve --yes --bg=false TARGET',
-      'status --json'
-    ])
-    t.strictSame(first(tailnets[0]), first(tailnets[1]))
-    const targets = await Promise.all(tailnets.map(async (tailnet) => (await tailnet.route())?.target))
-    t.match(targets[0], /^unix:/, 'D4: a socket that only this user can open')
-    t.match(targets[1], /^\d+$/)
-    t.not(targets[1], String(pair.reference.port), 'never the port of the gateway')
-  })
-  await t.test('the owner of the machine', async (t) => {
-    await socketTests(t, pair, from('alice'), owner)
-    await requestTests(t, pair, from('alice'), requests)
-  })
-  await t.test('a login with identityScopes', (t) => socketTests(t, pair, from('carol'), grantedRead))
-  await t.test('any other login', (t) =>
-    socketTests(t, pair, from('bob'), [
-      stranger('in the Control UI'),
-      stranger('that says it is the owner', { ...page, 'tailscale-user-login': 'alice@example.com' }),
-      { name: 'with the token, in a CLI', params: withToken({ scopes: all }), want: 'ok' }
-    ])
-  )
-  await t.test('a tagged machine', async (t) => {
-    await socketTests(t, pair, from('runner'), [
-      paste('is nobody'),
-      { name: 'with the token, in a CLI', params: withToken({ scopes: all }), want: 'ok' }
-    ])
-    await requestTests(t, pair, from('runner'), [
-      { name: 'at the Control UI', path: config, headers: page, want: 401 },
-      { name: 'liveness', path: '/healthz', want: 200 }
-    ])
-  })
-  await t.test('the same headers at the main port', (t) => atMain(t, pair))
-  await t.test('who was asked about', (t) => {
-    const asked = [
-      ...new Set(
-        tailnets[1]
-          .calls()
-          .filter(([word]) => word === 'whois')
-          .map((args) => args.join(' '))
-      )
-    ]
-    t.strictSame(
-      asked.sort(),
-      ['1', '2', '4'].map((n) => `whois --json 100.64.0.${n}`)
-    )
-    const lookups = tailnets[0].lookups().filter((path) => path.includes('whois?addr=100.64.'))
-    t.strictSame(
-      [...new Set(lookups)].sort(),
-      ['1', '2', '4'].map((n) => `/localapi/v0/whois?addr=100.64.0.${n}`)
-    )
-    t.end()
-  })
-  await t.test('R7: allowTailscale is taken away while they run', async (t) => {
-    edit(pair, (gateway) => ({ ...gateway, auth: { ...(gateway.auth as Json), allowTailscale: false } }))
-    await settle(pair, from('alice'), { name: 'the owner', path: config, headers: page, want: 401 })
-    await socketTests(t, pair, from('alice'), [
-      paste('the owner'),
-      { name: 'with the token, in a CLI', params: withToken({ scopes: all }), want: 'ok' }
-    ])
-  })
-}
-
-async function atMain(t: Test, pair: Pair): Promise<void> {
-  const main = straightTo(pair)
-  await requestTests(t, pair, main, [
-    ...[config, '/readyz', '/'].map((path) => ({ name: path, path, headers: forged, want: 403 })),
-    { name: 'the API', path: api, headers: forged, want: 403 },
-    { name: '/healthz', path: '/healthz', headers: forged, want: 200, ...healthNeedsAttribution },
-    { name: 'the login alone', path: config, headers: login, want: 403 },
-    { name: 'the login alone at /healthz', path: '/healthz', headers: login, want: 200, ...healthNeedsAttribution }
-  ])
-  await socketTests(t, pair, main, [
-    { name: 'a socket', headers: forged, device: 'new', want: 403 },
-    { name: 'a socket with the login alone', headers: login, device: 'new', want: 403 },
-    { name: 'and a CLI of this machine', params: withToken({ scopes: read }), want: 'ok' }
-  ])
-}
-
-const visitor: readonly SocketCase[] = [
-  { name: 'the Control UI', headers: page, params: ui(all), device: 'new', want: 'password_missing' },
-  { name: 'a new CLI', params: { scopes: read }, device: 'new', want: 'password_missing' },
-  { name: 'a CLI with nothing', want: 'DEVICE_IDENTITY_REQUIRED' },
-  {
-    name: 'the Control UI with a wrong password',
-    headers: page,
-    params: ui(all, { password: 'wrong' }),
-    device: 'new',
-    want: 'password_mismatch'
-  },
-  { name: 'a CLI with a wrong password', params: { auth: { password: 'wrong' } }, want: 'password_mismatch' },
-  { name: 'a CLI with the password', params: ({ token }) => ({ scopes: all, auth: { password: token } }), want: 'ok' },
-  { name: 'a CLI with the password as its token', params: withToken({ scopes: all }), want: 'ok' },
-  {
-    name: 'a new CLI with the password',
-    params: ({ token }) => ({ scopes: read, auth: { password: token } }),
-    device: 'new',
-    want: 'not-paired'
-  },
-  {
-    name: 'the Control UI with the password',
-    headers: page,
-    params: ({ token }) => ui(read, { password: token }),
-    device: 'new',
-    want: 'not-paired'
-  }
-]
-const visits: readonly RequestCase[] = [
-  { name: 'the API', path: api, headers: page, want: 401 },
-  { name: 'the API with the password', path: api, headers: bearer, body: 'none', want: 200 },
-  { name: 'the Control UI', path: config, headers: page, want: 401 },
-  { name: 'the Control UI with the password', path: config, headers: bearer, body: 'keys', want: 200 },
-  { name: 'the page', path: '/', body: 'none', want: 200 },
-  { name: 'liveness', path: '/healthz', want: 200 },
-  { name: 'readiness', path: '/readyz', want: 200 }
-]
-
-/** Both gateways behind a Funnel of their own, where nobody is known (§10). */
-export async function funnelTests(t: Test): Promise<void> {
-  const { pair, tailnets, from } = await exposed(t, 'funnel', (token) => ({
-    auth: { mode: 'password', password: token }
-  }))
-  for (const peer of ['public', 'alice']) {
-    await t.test(peer === 'public' ? 'a visitor' : 'the owner of the machine', async (t) => {
-      await socketTests(t, pair, from(peer), visitor)
-      await requestTests(t, pair, from(peer), visits)
-    })
-  }
-  await t.test('the claim, and nobody is asked about', (t) => {
-    for (const tailnet of tailnets) {
-      t.match(tailnet.calls()[3], ['funnel', '--yes', '--bg=false', /./])
-      t.notOk(tailnet.calls().some(([word]) => word === 'whois'))
-      t.notOk(tailnet.lookups().some((path) => path.includes('addr=100.64.')))
-    }
-    t.end()
-  })
 }
