@@ -9,11 +9,17 @@ export interface Visitor {
   contacted: string[]
 }
 
+// Names that are not this machine to the page, and this machine to the network.
+const names = { 'gateway.local': '127.0.0.1', 'gateway.example': '127.0.0.1' }
+
 /** CSP violations and uncaught errors of every page of this run. */
 export const faults: string[] = []
 
-/** Starts Chromium, or returns undefined where there is none. */
-export async function startBrowser(t: Test): Promise<Browser | undefined> {
+/**
+ * Starts Chromium, or returns undefined where there is none. `hosts` maps names, or names with ports, to where they lead;
+ * certificates are then taken as they come.
+ */
+export async function startBrowser(t: Test, hosts?: Record<string, string>): Promise<Browser | undefined> {
   const executablePath = findChromium()
   if (executablePath === undefined) return undefined
   const browser = await chromium.launch({
@@ -25,8 +31,8 @@ export async function startBrowser(t: Test): Promise<Browser | undefined> {
       '--disable-component-update',
       '--disable-sync',
       '--no-first-run',
-      // Names that are not this machine to the page, and this machine to the network.
-      '--host-resolver-rules=MAP gateway.local 127.0.0.1, MAP gateway.example 127.0.0.1'
+      `--host-resolver-rules=${Object.entries({ ...names, ...hosts }).map(([from, to]) => `MAP ${from} ${to}`)}`,
+      ...(hosts === undefined ? [] : ['--ignore-certificate-errors'])
     ]
   })
   t.teardown(() => browser.close())
