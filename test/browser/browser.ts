@@ -1,4 +1,4 @@
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { findChromium } from '../../scripts/chromium.ts'
 
@@ -64,4 +64,9 @@ export async function signIn(page: Page, secret: string): Promise<void> {
 /** Waits for a page's heading. */
 export async function shows(page: Page, heading: string): Promise<void> {
   await page.getByRole('heading', { level: 1, name: heading }).waitFor()
+}
+
+/** What stands in a row of the Overview's "Reach and access". */
+export function row(page: Page, title: string): Locator {
+  return page.locator(`ui-reach dt:text-is("${title}") + dd`)
 }

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs'
-import type { Browser, Page } from 'playwright-core'
+import type { Browser } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { PUBLIC_DIR } from '../../src/package.ts'
 import { cli, RawClient } from '../support/client.ts'
 import { startProcess, type TestProcess, TOKEN } from '../support/gateway.ts'
 import { startTailnet, TAILNET_NAME, type Tailnet } from '../support/tailscaled.ts'
-import { faults, shows, signIn, startBrowser, visit } from './browser.ts'
+import { faults, row, shows, signIn, startBrowser, visit } from './browser.ts'
 
 t.setTimeout(110_000)
 
@@ -133,9 +133,4 @@ async function exposed(
 /** The browser of one peer: to it the machine's name leads where that peer's requests go in. */
 async function browserOf(t: Test, tailnet: Tailnet, peer: string): Promise<Browser> {
   return (await startBrowser(t, { [`${TAILNET_NAME}:443`]: new URL(tailnet.urlOf(peer)).host }))!
-}
-
-/** What stands in a row of "Reach and access". */
-function row(page: Page, title: string) {
-  return page.locator(`ui-reach dt:text-is("${title}") + dd`)
 }
