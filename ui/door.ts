@@ -151,7 +151,7 @@ export class Door extends View {
     if (refusal?.final) return barred(refusal)
     return html`<div class="card">
       <h1>Sign in</h1>
-      <p class="soft">Use this gateway’s token or password.</p>
+      ${refusal?.advice ? nothing : html`<p class="soft">Use this gateway’s token or password.</p>`}
       ${refusal ? panel(refusal) : nothing}
       ${
         vouched
@@ -283,7 +283,7 @@ function barred(refusal: Refusal): TemplateResult {
 function explanation({ text, advice, admin, fix }: Refusal): TemplateResult {
   return html`
     <p>${text}</p>
-    ${advice ? html`<p>${advice}</p>` : nothing} ${admin ? html`<p class="soft">${admin}</p>` : nothing}
+    ${advice ? html`<p>${advice}</p>` : nothing} ${admin ? html`<p class="soft">For whoever runs the gateway: ${admin}</p>` : nothing}
     ${fix ? html`<ui-command .command=${fix.command} .where=${fix.where}></ui-command>` : nothing}
   `
 }

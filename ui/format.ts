@@ -136,3 +136,9 @@ export function browserName(userAgent: string): string {
   )
   return system ? `${browser} on ${system === 'Macintosh' ? 'Mac' : system}` : browser
 }
+
+/** Words of a program as a sentence. */
+export function sentence(text: string): string {
+  const first = text.charAt(0).toUpperCase() + text.slice(1)
+  return /[.!?]$/.test(first) ? first : `${first}.`
+}

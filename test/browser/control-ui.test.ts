@@ -488,8 +488,13 @@ function run(browser: Browser): void {
     await shown.getByRole('button', { name: 'Copy the whole fingerprint' }).click()
     await shown.getByRole('button', { name: 'Copied' }).waitFor()
     t.equal(await page.evaluate(() => navigator.clipboard.readText()), fingerprint)
+    // Plain HTTP has no clipboard: then all of it is shown and selected.
+    await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }))
+    await shown.getByRole('button', { name: 'Copy the whole fingerprint' }).click()
+    await shown.getByText(fingerprint).waitFor()
+    t.equal(await page.evaluate(() => getSelection()?.toString()), fingerprint)
     tls = { ...tls, problem: 'the TLS certificate expires on 2030-01-01' }
-    await shown.locator('.notice.warn', { hasText: 'the TLS certificate expires on 2030-01-01' }).waitFor()
+    await shown.locator('.notice.warn', { hasText: 'The TLS certificate expires on 2030-01-01.' }).waitFor()
     tls = { enabled: false }
     await shown.getByText('Off', { exact: true }).waitFor()
   })

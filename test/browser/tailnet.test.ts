@@ -96,6 +96,25 @@ async function run(browser: Browser): Promise<void> {
     t.equal(await far.page.evaluate(() => (window as { mark?: boolean }).mark), true, 'the same page')
   })
 
+  t.test('R7: with allowTailscale off from one moment to the next, whoever was in is told so', async (t) => {
+    const { page } = await visit(t, alice)
+    await page.goto(`${tailnet.origin}/`)
+    await shows(page, 'Overview')
+    const switchTo = async (allowTailscale: boolean) => {
+      const { payload } = await owner.call('config.get', {})
+      const raw = JSON.stringify({ gateway: { auth: { allowTailscale } } })
+      return owner.call('config.patch', { raw, baseHash: payload?.hash })
+    }
+    t.match(await switchTo(false), { ok: true })
+    await shows(page, 'Sign in')
+    const alert = page.getByRole('alert')
+    await alert.getByText('Who you are is no longer enough').waitFor()
+    t.equal(await alert.locator('code').textContent(), 'openclaw dashboard')
+    t.match(await switchTo(true), { ok: true })
+    await page.reload()
+    await shows(page, 'Overview')
+  })
+
   t.test('Funnel is marked as public, and asks its visitors for the password', async (t) => {
     const { tailnet, owner } = await exposed(t, 'funnel')
     const { page } = await visit(t, await browserOf(t, tailnet, 'public'))

@@ -1,5 +1,5 @@
 import { css, html, nothing, type TemplateResult } from 'lit'
-import { duration, methodName, userWords, when } from '../format.ts'
+import { duration, methodName, sentence, userWords, when } from '../format.ts'
 import '../parts/command.ts'
 import '../parts/fingerprint.ts'
 import { base } from '../parts/styles.ts'
@@ -35,9 +35,6 @@ export class Reach extends View {
       }
       .notice ui-command {
         margin-top: 0.7rem;
-      }
-      .public {
-        margin-left: 0.35rem;
       }
       @media (max-width: 26rem) {
         dl {
@@ -107,7 +104,7 @@ export class Reach extends View {
       return html`${name}, ${phase === 'starting' ? 'starting' : 'stopped'}${error ? html`: ${error}` : nothing}`
     return html`${name}
       <div class="notice warn">
-        <p>Not exposed: ${error}</p>
+        <p>${sentence(`not exposed: ${error}`)}</p>
         ${this.#nextTry(retryAtMs)}
         ${fix ? html`<ui-command .command=${fix.command} .where=${fix.where}></ui-command>` : nothing}
       </div>`
@@ -132,7 +129,7 @@ export class Reach extends View {
     return html`
       ${fingerprint ? html`<ui-fingerprint .value=${fingerprint}></ui-fingerprint>` : nothing}
       ${notAfter ? html`<div>${expiry(new Date(notAfter).getTime())}</div>` : nothing}
-      ${problem ? html`<div class="notice warn"><p>${problem}</p></div>` : nothing}
+      ${problem ? html`<div class="notice warn"><p>${sentence(problem)}</p></div>` : nothing}
     `
   }
 
@@ -150,7 +147,7 @@ export class Reach extends View {
     const { problem, restart = [] } = this.control.monitor.configReload
     if (problem === undefined && restart.length === 0) return undefined
     return html`
-      ${problem === undefined ? nothing : html`<div class="notice bad"><p>The file is not in force: ${problem}</p></div>`}
+      ${problem === undefined ? nothing : html`<div class="notice bad"><p>${sentence(`the file is not in force: ${problem}`)}</p></div>`}
       ${
         restart.length === 0
           ? nothing
@@ -162,7 +159,7 @@ export class Reach extends View {
   }
 }
 
-const publicBadge = html`<span class="badge warn public">Public</span>`
+const publicBadge = html` <span class="badge warn">Public</span>`
 
 const modes: Record<string, string> = {
   token: 'Shared token',

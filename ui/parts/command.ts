@@ -65,9 +65,12 @@ export class CommandLine extends Copying {
   }
 }
 
-/** A line may break between words only, however a word hyphenates. */
+/** A line may break between words, or after the dots of a long one, however a word hyphenates. */
 function words(command: string) {
-  return command.split(' ').map((word, index) => html`${index === 0 ? '' : ' '}<span>${word}</span>`)
+  return command.split(' ').map((word, index) => {
+    const parts = word.split(/(?<=\w\.)(?=\w)/)
+    return html`${index === 0 ? '' : ' '}<span>${parts.map((part, at) => html`${at === 0 ? nothing : html`<wbr />`}${part}`)}</span>`
+  })
 }
 
 customElements.define('ui-command', CommandLine)

@@ -5,7 +5,7 @@ const MISSING_HEADER = 'trusted_proxy_missing_header_'
 const elsewhere = 'Open this gateway at the address that its proxy serves.'
 const again = 'Sign out at the proxy and in again, then reload this page.'
 const sameMachine = {
-  admin: 'A proxy on the gateway host connects to 127.0.0.1 and has to be trusted there:',
+  admin: 'a proxy on the gateway host connects to 127.0.0.1, and is trusted with this.',
   fix: onHost('openclaw config set gateway.auth.trustedProxy.allowLoopback true')
 }
 
@@ -15,21 +15,21 @@ const final: Record<string, Refusal> = {
     title: 'You are not on the list',
     text: 'The proxy knows you, but this gateway lets in certain users only.',
     advice: 'Sign in at the proxy as another user, or ask whoever runs the gateway to add you.',
-    admin: 'The users that it lets in:',
+    admin: 'this lists the users that it lets in.',
     fix: onHost('openclaw config get gateway.auth.trustedProxy.allowUsers')
   },
   trusted_proxy_assertion_invalid: {
     title: 'Your sign-in at the proxy does not hold',
     text: 'What the proxy signed about you has expired, or was not meant for this gateway.',
     advice: again,
-    admin: 'What the gateway checks it against:',
+    admin: 'this is what it checks the proxy’s word against.',
     fix: onHost('openclaw config get gateway.auth.trustedProxy.jwt')
   },
   trusted_proxy_assertion_mismatch: {
     title: 'The proxy names two users',
     text: 'What it signed names one, and a header beside it another.',
     advice: again,
-    admin: 'Where the gateway looks for the user:',
+    admin: 'this is where it looks for the user.',
     fix: onHost('openclaw config get gateway.auth.trustedProxy')
   }
 }
@@ -39,7 +39,7 @@ const words: Record<string, Refusal> = {
     title: 'The proxy did not say who you are',
     text: 'Your request reached the gateway without a user.',
     advice: 'Sign in at the proxy, then reload this page.',
-    admin: 'The header in which the proxy has to name the user:',
+    admin: 'this names the header in which the proxy has to send the user.',
     fix: onHost('openclaw config get gateway.auth.trustedProxy.userHeader')
   },
   trusted_proxy_loopback_source: {
@@ -58,21 +58,21 @@ const words: Record<string, Refusal> = {
     title: 'The gateway could not check its proxy',
     text: 'It could not read the addresses of its own machine.',
     advice: 'Reload this page in a moment.',
-    admin: 'What is wrong on the gateway host:',
+    admin: 'this finds out what is wrong.',
     fix: onHost('openclaw doctor')
   },
   trusted_proxy_untrusted_source: {
     title: 'This address leads past the proxy',
     text: 'The gateway learns from its proxy who you are, and your request did not come through one that it trusts.',
     advice: elsewhere,
-    admin: 'If it did come through the proxy, that has to be one of these:',
+    admin: 'if it did come through the proxy, that has to be one of these.',
     fix: onHost('openclaw config get gateway.trustedProxies')
   },
   unauthorized: {
     title: 'There is no way in from here',
     text: 'This gateway lets in the users of its own machine only.',
     advice: 'Open it there, or through an SSH tunnel.',
-    admin: 'How it lets people in:',
+    admin: 'this is how it lets people in.',
     fix: onHost('openclaw config get gateway.auth.mode')
   }
 }
@@ -95,7 +95,7 @@ export function proxyRefusal(reason: string, local: boolean): Refusal | undefine
     text: `The gateway expects the header “${reason.slice(MISSING_HEADER.length)}” with every request, and it did not come.`,
     advice:
       'Sign in at the proxy and reload this page. If it stays, tell whoever runs the proxy the name of that header.',
-    admin: 'What the proxy has to send:',
+    admin: 'this is what the proxy has to send.',
     fix: onHost('openclaw config get gateway.auth.trustedProxy')
   }
 }

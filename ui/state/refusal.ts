@@ -1,4 +1,5 @@
 import { type GatewayError, type RefusalDetails, refusalDetails } from '../../src/client/core.ts'
+import { sentence } from '../format.ts'
 import { isLoopbackName } from '../loopback.ts'
 import { proxyRefusal } from './proxy-refusal.ts'
 
@@ -8,7 +9,7 @@ export interface Refusal {
   text: string
   /** What the visitor can do, where the fix is for somebody else. */
   advice?: string
-  /** What the fix shows or does, for whoever runs the gateway. */
+  /** What the fix shows or does; it is for whoever runs the gateway. */
   admin?: string
   fix?: { command: string; where: string }
   /** True when nothing that could be typed here would help. */
@@ -25,7 +26,16 @@ interface Details extends RefusalDetails {
 const onHost = 'gateway host'
 const freshLink = { command: 'openclaw dashboard', where: onHost }
 
+// Whoever was in, and is now told that something is missing, came without typing it.
+const noLongerVouched = {
+  title: 'The gateway’s settings changed',
+  text: 'Who you are is no longer enough: sign in with its token or password, or open a link made on the gateway host.',
+  fix: freshLink
+}
+
 const words: Record<string, Refusal> = {
+  AUTH_TOKEN_MISSING: noLongerVouched,
+  AUTH_PASSWORD_MISSING: noLongerVouched,
   AUTH_TOKEN_MISMATCH: {
     title: 'That token is not right',
     text: 'Paste the token again, or open a fresh link made on the gateway host.',
@@ -102,9 +112,4 @@ export function explain(error: GatewayError, page: Pick<URL, 'hostname' | 'origi
 
 function allow(origin: string): NonNullable<Refusal['fix']> {
   return { command: `openclaw config set gateway.controlUi.allowedOrigins '["${origin}"]'`, where: onHost }
-}
-
-function sentence(text: string): string {
-  const first = text.charAt(0).toUpperCase() + text.slice(1)
-  return /[.!?]$/.test(first) ? first : `${first}.`
 }
