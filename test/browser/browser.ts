@@ -1,6 +1,8 @@
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { findChromium } from '../../scripts/chromium.ts'
+import { RawClient } from '../support/client.ts'
+import { TOKEN } from '../support/gateway.ts'
 
 /** A fresh visitor: own storage, and a record of where it went. */
 export interface Visitor {
@@ -69,4 +71,13 @@ export async function shows(page: Page, heading: string): Promise<void> {
 /** What stands in a row of the Overview's "Reach and access". */
 export function row(page: Page, title: string): Locator {
   return page.locator(`ui-reach dt:text-is("${title}") + dd`)
+}
+
+/** Someone who is in already, and decides. */
+export async function admin(t: Test, ws: string): Promise<RawClient> {
+  const client = await RawClient.open(ws)
+  t.teardown(() => client.close())
+  const { ok } = await client.connect({ auth: { token: TOKEN } })
+  t.ok(ok, 'the admin is in')
+  return client
 }
