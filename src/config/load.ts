@@ -39,6 +39,9 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
     client,
     fileSecret
   })
+  const { enabled, scopes } = gateway.auth.trustedProxy?.deviceAutoApprove ?? { enabled: false, scopes: [] }
+  if (enabled && scopes.includes('operator.admin'))
+    warnings.push('gateway.auth.trustedProxy.deviceAutoApprove: new devices become administrators by themselves')
   const level = valueAt(source.value, ['logging', 'level'])
   const config: Config = {
     profile: paths.profile,

@@ -382,6 +382,25 @@ t.test('sections we do not own are left alone; unused keys of the reference warn
   }, 'the Config is frozen to its depth')
 })
 
+t.test('devices that become administrators by themselves warn at every start', async (t) => {
+  for (const [enabled, scopes, warned] of [
+    [true, ['operator.read', 'operator.admin'], 1],
+    [true, ['operator.read'], 0],
+    [true, undefined, 0],
+    [false, ['operator.admin'], 0]
+  ] as const) {
+    const { warnings } = await load({
+      gateway: {
+        mode: 'local',
+        trustedProxies: ['10.0.0.2'],
+        auth: { mode: 'trusted-proxy', trustedProxy: { userHeader: 'X-User', deviceAutoApprove: { enabled, scopes } } }
+      }
+    })
+    const found = warnings.filter((each) => each.startsWith('gateway.auth.trustedProxy.deviceAutoApprove: '))
+    t.equal(found.length, warned, `${enabled} ${scopes}`)
+  }
+})
+
 t.test('every key of the reference is honoured, warned about or refused', async (t) => {
   const keys = readFileSync(new URL('reference-keys.txt', import.meta.url), 'utf8')
     .trim()
