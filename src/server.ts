@@ -5,6 +5,7 @@ import { listenRefusal } from './auth/bind-policy.ts'
 import { SOCKET_PATH } from './auth/surfaces.ts'
 import type { GatewayConfig } from './config/types.ts'
 import { isRecognised, listenerOf } from './plugins/ingress.ts'
+import { LIMITS } from './rpc/limits.ts'
 
 // Imported as an ES module, `node:http` evaluates its lazy exports and loads Undici: 5 MB that nobody here uses.
 const { createServer } = process.getBuiltinModule('node:http')
@@ -49,6 +50,13 @@ export function createGatewayServer(handler: RequestListener, gateway: GatewayCo
     if (refused !== undefined) throw new ListenRefused(refused.message)
     return listen(...args)
   }) as Server['listen']
+
+  // Node waits for every peer, and once it closes it bounds none: one that says nothing would keep the process.
+  const close = server.close.bind(server)
+  server.close = (done) => {
+    setTimeout(() => server.closeAllConnections(), LIMITS.drainMs).unref()
+    return close(done)
+  }
   return server
 }
 

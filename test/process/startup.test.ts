@@ -382,6 +382,18 @@ t.test('starting', { jobs: 2 }, async (t) => {
     t.equal(code, 0)
   })
 
+  t.test('SIGTERM: a peer that says nothing, or half of a request, keeps nobody waiting', async (t) => {
+    const run = await startProcess(t, { config: local({ auth }) })
+    for (const start of ['', 'GET / HT']) {
+      const socket = connect(run.port, '127.0.0.1').on('error', () => {})
+      await once(socket, 'connect')
+      socket.write(start)
+      t.teardown(() => socket.destroy())
+    }
+    run.child.kill('SIGTERM')
+    t.equal(await run.exited, 0)
+  })
+
   t.test('a state folder whose path is too long for a socket still has one', async (t) => {
     const stateDir = join(tempDir(t), 'd'.repeat(60), 'e'.repeat(60))
     mkdirSync(stateDir, { recursive: true })
