@@ -11,7 +11,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { localSocketPath, resolvePaths } from '../../src/config/paths.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { RawClient } from '../support/client.ts'
-import { freePort, startProcess, type TestProcess, TOKEN, tempDir } from '../support/gateway.ts'
+import { freePort, printed, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
 
 t.jobs = 2
 t.setTimeout(110_000)
@@ -502,10 +502,6 @@ t.test('R3: an embedder cannot listen beyond loopback without auth', async (t) =
     await socketApp.close()
   }
 })
-
-async function printed({ child, output }: TestProcess, text: string): Promise<void> {
-  while (!output().includes(text)) await once(child.stdout!, 'data')
-}
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
