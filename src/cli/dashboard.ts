@@ -33,9 +33,10 @@ export async function dashboardOf(io: Io, { client, endpoint }: Connection, time
   const { gateway } = await loadConfig({ env, paths, client: true })
   const local = endpoint.kind === 'socket' || endpoint.destination === 'local'
   const basePath = local ? gateway.controlUi.basePath : ''
-  // The running gateway knows its port; the file may have changed since it started, or a flag named another.
+  // The running gateway knows where it is; the file may have changed since it started, or a flag named another port.
   const port = status.gateway?.port ?? gateway.port
-  const base = endpoint.kind === 'socket' ? new URL(`ws://127.0.0.1:${port}`) : endpoint.url
+  const scheme = status.gateway?.tls?.enabled === true ? 'wss' : 'ws'
+  const base = endpoint.kind === 'socket' ? new URL(`${scheme}://127.0.0.1:${port}`) : endpoint.url
   const http = new URL(base.href.replace(/^ws/, 'http'))
   http.pathname = `${basePath === '' ? http.pathname.replace(/\/$/, '') : basePath}/`
   return {

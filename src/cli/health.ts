@@ -12,7 +12,7 @@ interface Health {
 
 /** What is read of a `status` answer; every part may be missing. */
 export interface Status {
-  gateway?: { port?: number }
+  gateway?: { port?: number; tls?: { enabled?: boolean; fingerprint?: string; notAfter?: string; problem?: string } }
   memory?: { rssBytes?: number }
   connections?: { total?: number }
 }
