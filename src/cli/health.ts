@@ -61,3 +61,8 @@ export function clientCount(status: Status): number | undefined {
   const total = status.connections?.total
   return total === undefined ? undefined : Math.max(0, total - 1)
 }
+
+/** Where a gateway says it is reached from its own host; `port` stands in for one that does not say. */
+export function loopbackUrl({ gateway }: Status, port: number): string {
+  return `${gateway?.tls?.enabled === true ? 'wss' : 'ws'}://127.0.0.1:${gateway?.port ?? port}`
+}

@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls'
 import t, { type Test } from 'tap'
-import { fingerprintOf, makePair, placesIn, putPair } from '../support/certificates.ts'
 import { RawClient } from '../support/client.ts'
 import { startApp, startProcess, type TestProcess, TOKEN, tempDir } from '../support/gateway.ts'
+import { fingerprintOf, makePair, placesIn, putPair } from '../support/tls.ts'
 
 t.jobs = 3
 t.setTimeout(110_000)

@@ -7,9 +7,9 @@ import { X509CertificateGenerator } from '@peculiar/x509'
 import t from 'tap'
 import type { Pair } from '../../src/tls/generate.ts'
 import { certificateNames } from '../../src/tls/provide.ts'
-import { fingerprintOf, makePair, placesIn, VALID_DAYS } from '../support/certificates.ts'
 import { RawClient } from '../support/client.ts'
 import { printed, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
+import { fingerprintOf, makePair, placesIn, VALID_DAYS } from '../support/tls.ts'
 
 t.jobs = 3
 t.setTimeout(110_000)

@@ -13,9 +13,9 @@ import {
   X509CertificateGenerator
 } from '@peculiar/x509'
 import t, { type Test } from 'tap'
-import { fingerprintOf, makePair, placesIn, putPair } from '../support/certificates.ts'
 import { RawClient } from '../support/client.ts'
 import { printed, startProcess, type TestProcess, TOKEN, tempDir } from '../support/gateway.ts'
+import { fingerprintOf, makePair, placesIn, putPair } from '../support/tls.ts'
 
 t.jobs = 3
 t.setTimeout(110_000)
