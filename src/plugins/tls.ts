@@ -12,13 +12,7 @@ export interface TlsOptions {
 async function tls(app: FastifyInstance, { material }: TlsOptions): Promise<void> {
   app.decorate('tls', material)
   if (material === undefined) return
-  const paused = () => app.live.config.gateway.reload.mode === 'off'
-  let wasPaused = paused()
-  app.live.onChange(() => {
-    if (wasPaused && !paused()) void material.reload()
-    wasPaused = paused()
-  })
-  app.addHook('onReady', async () => material.watch(paused))
+  app.addHook('onReady', async () => material.watch(() => app.live.config.gateway.reload.mode === 'off'))
   app.addHook('onClose', async () => material.stop())
 }
 
