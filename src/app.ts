@@ -17,6 +17,7 @@ import notFound from './plugins/not-found.ts'
 import reload from './plugins/reload.ts'
 import securityHeaders from './plugins/security-headers.ts'
 import surfaces from './plugins/surfaces.ts'
+import tls from './plugins/tls.ts'
 import controlUi from './routes/control-ui.ts'
 import gateway from './routes/gateway.ts'
 import metrics from './routes/metrics.ts'
@@ -41,6 +42,7 @@ import { type GatewayIdentity, gatewayIdentity } from './store/identity.ts'
 import { TokenStore } from './store/tokens.ts'
 import { Trail } from './store/trail.ts'
 import type { Exposure } from './tailscale/exposure.ts'
+import type { TlsMaterial } from './tls/material.ts'
 
 /** What a gateway is built from, besides its configuration. */
 export interface AppDeps {
@@ -57,8 +59,11 @@ export interface AppDeps {
 
 /** Builds the gateway. Nothing listens yet: `listen` the app, or hand it sockets as `main.ts` does. */
 export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyInstance> {
+  const material = await openTls(config, deps.log)
   const app = fastify({
-    serverFactory: (handler) => createGatewayServer(handler, config.gateway),
+    serverFactory: (handler) => createGatewayServer(handler, config.gateway, material),
+    // With a server that is made elsewhere, this only says how Fastify is to write its address.
+    ...(material === undefined ? {} : { https: {} as never }),
     bodyLimit: 1_048_576,
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 256 }
@@ -121,7 +126,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
         health,
         identity,
         server,
-        listeners
+        listeners,
+        tls: material
       }),
       ...configMethods({
         paths: config.paths,
@@ -139,6 +145,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   )
 
   await app.register(reload, { load: deps.load })
+  await app.register(tls, { material })
 
   // In the order that makes it safe: refuse unattributed and misdirected requests, then unknown pages, then authenticate.
   await app.register(errors)
@@ -164,6 +171,12 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     trail.close()
   })
   return app
+}
+
+async function openTls({ gateway }: Config, log: FastifyBaseLogger | undefined): Promise<TlsMaterial | undefined> {
+  if (!gateway.tls.enabled) return undefined
+  const { TlsMaterial } = await import('./tls/material.ts')
+  return TlsMaterial.open(gateway.tls, log)
 }
 
 declare module 'fastify' {

@@ -15,6 +15,7 @@ export interface GatewayReport {
   version?: string
   uptimeMs?: number
   clients?: number
+  tls?: NonNullable<Status['gateway']>['tls']
   auth?: { method: string; role: string; scopes: readonly string[]; credential: string }
   status?: unknown
   health?: unknown
@@ -48,6 +49,7 @@ export async function inspectGateway(
           report.status = status
           const clients = clientCount(status ?? {})
           if (clients !== undefined) report.clients = clients
+          if (status?.gateway?.tls?.enabled === true) report.tls = status.gateway.tls
           if (wants.deep === true) report.health = await client.request('health', {}, { timeoutMs })
         } catch (error) {
           report.error = { code: codeOf(error), message: (error as Error).message }
@@ -103,6 +105,12 @@ function healthWord(health: unknown): string | undefined {
   return health.ok === true ? 'ok' : 'not ok'
 }
 
+function tlsText(tls: GatewayReport['tls']): string | undefined {
+  if (tls === undefined) return undefined
+  const until = tls.notAfter === undefined ? '' : `, until ${tls.notAfter.slice(0, 10)}`
+  return `${tls.fingerprint}${until}${tls.problem === undefined ? '' : ` (${tls.problem})`}`
+}
+
 /** Prints one report for a person. */
 export function printReport(io: Io, report: GatewayReport): void {
   const style = styleOf(io)
@@ -113,6 +121,7 @@ export function printReport(io: Io, report: GatewayReport): void {
     ['Version', report.version],
     ['Uptime', report.uptimeMs === undefined ? undefined : formatDuration(report.uptimeMs)],
     ['Clients', report.clients === undefined ? undefined : String(report.clients)],
+    ['TLS', tlsText(report.tls)],
     ['Signed in', auth === undefined ? undefined : `${auth.method} (${auth.credential})`],
     ['Capability', report.capability.replaceAll('_', '-')],
     ['Health', healthWord(report.health)]

@@ -7,7 +7,7 @@ import { resolveGateway } from './resolve.ts'
 import type { GatewayInput } from './schema.ts'
 import { resolveSecret } from './secrets.ts'
 import { type ConfigSource, readSource } from './source.ts'
-import type { ClientSecretKey, Config, ConfigFlags, Paths } from './types.ts'
+import type { ClientSecretKey, Config, ConfigFlags, GatewayConfig, Paths } from './types.ts'
 
 /** What `loadConfig` is told. */
 export interface LoadOptions {
@@ -49,10 +49,16 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
     file: { exists: source.exists, hash: source.hash, included: source.included.map(({ path }) => path) },
     gateway,
     logLevel: flags.verbose === true ? 'debug' : (env.OPENCLAW_LOG_LEVEL ?? (isLevel(level) ? level : 'info')),
-    warnings,
+    warnings: client ? warnings : [...warnings, ...withoutEffect(gateway)],
     fileSecret
   }
   return deepFreeze(config)
+}
+
+// What a server takes and does not do: said out loud, because the owner would wait for it in vain.
+function withoutEffect({ http, tls }: GatewayConfig): string[] {
+  if (http.securityHeaders.strictTransportSecurity === false || tls.enabled) return []
+  return ['gateway.http.securityHeaders.strictTransportSecurity: not sent, because TLS ends elsewhere; set it there']
 }
 
 function checkedGateway(source: ConfigSource, paths: Paths, client: boolean) {

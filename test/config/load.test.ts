@@ -312,10 +312,10 @@ t.test('refusals name file, line, key and fix, and end with 78', async (t) => {
       'placeholder'
     ],
     [
-      'TLS, which we cannot serve yet',
-      '{ gateway: { mode: "local", tls: { enabled: true } } }',
+      'a header that would hold another',
+      '{ gateway: { mode: "local", http: { securityHeaders: { strictTransportSecurity: "x\\r\\ny: z" } } } }',
       'CONFIG_INVALID',
-      'gateway.tls.enabled'
+      'gateway.http.securityHeaders.strictTransportSecurity'
     ]
   ]
   for (const [name, text, code, message] of cases) {
