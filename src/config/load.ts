@@ -39,9 +39,6 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
     client,
     fileSecret
   })
-  const { enabled, scopes } = gateway.auth.trustedProxy?.deviceAutoApprove ?? { enabled: false, scopes: [] }
-  if (enabled && scopes.includes('operator.admin'))
-    warnings.push('gateway.auth.trustedProxy.deviceAutoApprove: new devices become administrators by themselves')
   const level = valueAt(source.value, ['logging', 'level'])
   const config: Config = {
     profile: paths.profile,
@@ -49,16 +46,25 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
     file: { exists: source.exists, hash: source.hash, included: source.included.map(({ path }) => path) },
     gateway,
     logLevel: flags.verbose === true ? 'debug' : (env.OPENCLAW_LOG_LEVEL ?? (isLevel(level) ? level : 'info')),
-    warnings: client ? warnings : [...warnings, ...withoutEffect(gateway)],
+    warnings: client ? warnings : [...warnings, ...cautions(gateway)],
     fileSecret
   }
   return deepFreeze(config)
 }
 
-// What a server takes and does not do: said out loud, because the owner would wait for it in vain.
-function withoutEffect({ http, tls }: GatewayConfig): string[] {
-  if (http.securityHeaders.strictTransportSecurity === false || tls.enabled) return []
-  return ['gateway.http.securityHeaders.strictTransportSecurity: not sent, because TLS ends elsewhere; set it there']
+// What a server does as it is told, though its owner may not have meant it.
+function cautions({ auth, http, tls }: GatewayConfig): string[] {
+  const found: string[] = []
+  if (http.securityHeaders.strictTransportSecurity !== false && !tls.enabled) {
+    found.push(
+      'gateway.http.securityHeaders.strictTransportSecurity: not sent, because TLS ends elsewhere; set it there'
+    )
+  }
+  const { enabled, scopes } = auth.trustedProxy?.deviceAutoApprove ?? { enabled: false, scopes: [] }
+  if (enabled && scopes.includes('operator.admin')) {
+    found.push('gateway.auth.trustedProxy.deviceAutoApprove: new devices become administrators by themselves')
+  }
+  return found
 }
 
 function checkedGateway(source: ConfigSource, paths: Paths, client: boolean) {

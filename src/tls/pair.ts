@@ -25,8 +25,30 @@ export interface Served {
 // A bundle of all public roots is a quarter of it.
 const MAX_BYTES = 1_048_576
 
-/** Reads the files and checks them as a whole; throws a ConfigError that names the key and the fix. */
+/** The files of `gateway.tls`, which fit each other; `leaf` is the gateway's own certificate. */
+export interface PairFiles {
+  leaf: X509Certificate
+  cert: string
+  key: string
+  ca: string[]
+}
+
+/** Reads the files and checks them as a whole, and that they can be served now; throws a ConfigError that names key and fix. */
 export async function readPair(tls: TlsConfig): Promise<Served> {
+  const { leaf, ...material } = await readPairFiles(tls)
+  if (leaf.validToDate.getTime() <= Date.now()) throw expired(tls, leaf)
+  return {
+    // Without `ca` Node would load the roots of the world, to check certificates that no client is asked for.
+    context: contextOf(tls, material),
+    fingerprint: `sha256:${leaf.fingerprint256.replaceAll(':', '').toLowerCase()}`,
+    notBefore: leaf.validFromDate,
+    notAfter: leaf.validToDate,
+    names: namesOf(leaf)
+  }
+}
+
+/** The same, whenever they are valid. */
+export async function readPairFiles(tls: TlsConfig): Promise<PairFiles> {
   const cert = await readText(tls, 'certPath')
   const key = await readText(tls, 'keyPath')
   const ca = tls.caPath === undefined ? [] : [await readText(tls, 'caPath')]
@@ -34,16 +56,8 @@ export async function readPair(tls: TlsConfig): Promise<Served> {
   if (!leaf.checkPrivateKey(privateKey(tls, key))) {
     throw unusable(tls, 'keyPath', `is not the key of the certificate ${tls.certPath}`)
   }
-  if (leaf.validToDate.getTime() <= Date.now()) throw expired(tls, leaf)
   if (ca.length > 0) certificates(tls, 'caPath', ca[0]!)
-  return {
-    // Without `ca` Node would load the roots of the world, to check certificates that no client is asked for.
-    context: contextOf(tls, { cert, key, ca }),
-    fingerprint: `sha256:${leaf.fingerprint256.replaceAll(':', '').toLowerCase()}`,
-    notBefore: leaf.validFromDate,
-    notAfter: leaf.validToDate,
-    names: namesOf(leaf)
-  }
+  return { leaf, cert, key, ca }
 }
 
 /** A refusal of one of the files. */
@@ -95,7 +109,7 @@ function privateKey(tls: TlsConfig, text: string): KeyObject {
   }
 }
 
-function contextOf(tls: TlsConfig, material: { cert: string; key: string; ca: string[] }): SecureContext {
+function contextOf(tls: TlsConfig, material: Omit<PairFiles, 'leaf'>): SecureContext {
   try {
     return createSecureContext({ ...material, minVersion: 'TLSv1.3' })
   } catch (cause) {

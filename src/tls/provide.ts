@@ -54,7 +54,8 @@ export function certificateNames(hostname: string, addresses: readonly string[])
   return [...new Set([...names, '127.0.0.1', '::1', ...reachable])].slice(0, MAX_NAMES)
 }
 
-async function isThere(path: string): Promise<boolean> {
+/** Reports whether a file is there, or may be. */
+export async function isThere(path: string): Promise<boolean> {
   try {
     await stat(path)
     return true

@@ -11,6 +11,7 @@ import { WebSocketServer } from 'ws'
 import { cleanEnv, freePort, type GatewayProcess, startGateway, waitReady } from '../../scripts/gateway-process.ts'
 import { checkGatewayUrl, nodeClient } from '../../src/client/index.ts'
 import { openPinned, openUrl } from '../../src/client/node-socket.ts'
+import { fingerprintOf, makePair } from '../support/tls.ts'
 
 const main = path.join(import.meta.dirname, '../../src/cli/main.ts')
 const { version } = (await import('../../package.json', { with: { type: 'json' } })).default
@@ -489,35 +490,10 @@ t.test('auth-token --show prints the token on a terminal, and nothing else', wit
   )
 })
 
-t.test('R34, S16: not a byte is sent before the certificate matches its pin', without('openssl'), async (t) => {
-  const dir = makeHome(t).home
-  const made = spawnSync(
-    'openssl',
-    [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      '/CN=gateway.test',
-      '-keyout',
-      `${dir}/key.pem`,
-      '-out',
-      `${dir}/cert.pem`
-    ],
-    { encoding: 'utf8' }
-  )
-  t.equal(made.status, 0)
-  const { readFileSync } = await import('node:fs')
-  const { X509Certificate } = await import('node:crypto')
-  const cert = readFileSync(`${dir}/cert.pem`)
+t.test('R34, S16: not a byte is sent before the certificate matches its pin', async (t) => {
+  const { key, cert } = await makePair({ names: ['gateway.test'] })
   let received = ''
-  const server = createTls({ key: readFileSync(`${dir}/key.pem`), cert }, (socket) => {
+  const server = createTls({ key, cert }, (socket) => {
     socket.on('error', () => {})
     socket.on('data', (chunk) => {
       received += chunk
@@ -531,7 +507,7 @@ t.test('R34, S16: not a byte is sent before the certificate matches its pin', wi
   const url = checkGatewayUrl(`wss://127.0.0.1:${(server.address() as net.AddressInfo).port}`)
   await t.rejects(openPinned(url, `sha256:${'0'.repeat(64)}`, 5_000), { code: 'TLS_PIN_MISMATCH' })
   t.equal(received, '')
-  const pin = new X509Certificate(cert).fingerprint256
+  const pin = fingerprintOf(cert)
   const socket = openUrl(url, await openPinned(url, pin, 5_000))
   const closed = new Promise<void>((resolve) => socket.addEventListener('close', () => resolve()))
   socket.addEventListener('error', () => {})

@@ -1,15 +1,25 @@
 import { X509Certificate } from 'node:crypto'
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { X509CertificateGenerator } from '@peculiar/x509'
 import { generatePair, type Pair } from '../../src/tls/generate.ts'
 
 const DAY_MS = 86_400_000
 /** How long a generated pair is valid, in days. */
 export const VALID_DAYS = 825
 
-/** Makes a self-signed pair for this host that is valid for so many days more; below zero, it has expired. */
-export function makePair(days = 100): Promise<Pair> {
-  return generatePair(['localhost', '127.0.0.1', '::1'], new Date(Date.now() + (days - VALID_DAYS) * DAY_MS))
+/** Makes a self-signed pair that is valid for so many days more; below zero, it has expired. */
+export function makePair({ names = ['localhost', '127.0.0.1', '::1'], days = 100 } = {}): Promise<Pair> {
+  return generatePair(names, new Date(Date.now() + (days - VALID_DAYS) * DAY_MS))
+}
+
+/** A pair of a kind that OpenSSL does not serve: its key is too short. */
+export async function weakPair(): Promise<Pair> {
+  const algorithm = { name: 'RSASSA-PKCS1-v1_5', modulusLength: 512, publicExponent: new Uint8Array([1, 0, 1]) }
+  const keys = await crypto.subtle.generateKey({ ...algorithm, hash: 'SHA-256' }, true, ['sign', 'verify'])
+  const cert = await X509CertificateGenerator.createSelfSigned({ name: 'CN=weak', keys })
+  const key = Buffer.from(await crypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64')
+  return { cert: cert.toString('pem'), key: `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n` }
 }
 
 /** Where a pair lies in a folder. */

@@ -3,13 +3,11 @@ import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileS
 import { connect } from 'node:net'
 import { hostname, networkInterfaces } from 'node:os'
 import { join } from 'node:path'
-import { X509CertificateGenerator } from '@peculiar/x509'
 import t from 'tap'
-import type { Pair } from '../../src/tls/generate.ts'
 import { certificateNames } from '../../src/tls/provide.ts'
 import { RawClient } from '../support/client.ts'
 import { printed, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
-import { fingerprintOf, makePair, placesIn, VALID_DAYS } from '../support/tls.ts'
+import { fingerprintOf, makePair, placesIn, VALID_DAYS, weakPair } from '../support/tls.ts'
 
 t.jobs = 3
 t.setTimeout(110_000)
@@ -17,16 +15,7 @@ t.setTimeout(110_000)
 const config = (tls: Record<string, unknown>, more: Record<string, unknown> = {}) =>
   JSON.stringify({ gateway: { mode: 'local', auth: { mode: 'token', token: TOKEN }, tls, ...more } })
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)
-const [good, other, old] = await Promise.all([makePair(), makePair(), makePair(-1)])
-
-/** A pair of a kind that OpenSSL does not serve: its key is too short. */
-async function weakPair(): Promise<Pair> {
-  const algorithm = { name: 'RSASSA-PKCS1-v1_5', modulusLength: 512, publicExponent: new Uint8Array([1, 0, 1]) }
-  const keys = await crypto.subtle.generateKey({ ...algorithm, hash: 'SHA-256' }, true, ['sign', 'verify'])
-  const cert = await X509CertificateGenerator.createSelfSigned({ name: 'CN=weak', keys })
-  const key = Buffer.from(await crypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64')
-  return { cert: cert.toString('pem'), key: `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n` }
-}
+const [good, other, old] = await Promise.all([makePair(), makePair(), makePair({ days: -1 })])
 
 function encrypted(key: string): string {
   return createPrivateKey(key)
@@ -227,7 +216,7 @@ t.test('starting', { jobs: 2 }, async (t) => {
 
   t.test('the last 30 days of a certificate are warned about, in the log and in status', async (t) => {
     const dir = tempDir(t)
-    const soon = await makePair(20)
+    const soon = await makePair({ days: 20 })
     writeFileSync(join(dir, 'cert.pem'), soon.cert)
     writeFileSync(join(dir, 'key.pem'), soon.key)
     const run = await startProcess(t, { config: config({ enabled: true, ...placesIn(dir) }) })
