@@ -12,7 +12,12 @@ interface Health {
 
 /** What is read of a `status` answer; every part may be missing. */
 export interface Status {
-  gateway?: { port?: number; tls?: { enabled?: boolean; fingerprint?: string; notAfter?: string; problem?: string } }
+  gateway?: {
+    port?: number
+    tls?: { enabled?: boolean; fingerprint?: string; notAfter?: string; problem?: string }
+    tailscale?: { mode?: string; phase?: string; url?: string; error?: string; fix?: { command?: string } }
+  }
+  configReload?: { problem?: string; restart?: readonly string[] }
   memory?: { rssBytes?: number }
   connections?: { total?: number }
 }

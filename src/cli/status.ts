@@ -15,9 +15,8 @@ export interface GatewayReport {
   version?: string
   uptimeMs?: number
   clients?: number
-  tls?: NonNullable<Status['gateway']>['tls']
   auth?: { method: string; role: string; scopes: readonly string[]; credential: string }
-  status?: unknown
+  status?: Status
   health?: unknown
   error?: { code: string; message: string; fix?: string | undefined }
 }
@@ -49,7 +48,6 @@ export async function inspectGateway(
           report.status = status
           const clients = clientCount(status ?? {})
           if (clients !== undefined) report.clients = clients
-          if (status?.gateway?.tls?.enabled === true) report.tls = status.gateway.tls
           if (wants.deep === true) report.health = await client.request('health', {}, { timeoutMs })
         } catch (error) {
           report.error = { code: codeOf(error), message: (error as Error).message }
@@ -105,23 +103,36 @@ function healthWord(health: unknown): string | undefined {
   return health.ok === true ? 'ok' : 'not ok'
 }
 
-function tlsText(tls: GatewayReport['tls']): string | undefined {
-  if (tls === undefined) return undefined
+type Part<Key extends 'tls' | 'tailscale'> = NonNullable<Status['gateway']>[Key]
+
+function tlsText(tls: Part<'tls'>): string | undefined {
+  if (tls?.enabled !== true) return undefined
   const until = tls.notAfter === undefined ? '' : `, until ${tls.notAfter.slice(0, 10)}`
   return `${tls.fingerprint}${until}${tls.problem === undefined ? '' : ` (${tls.problem})`}`
+}
+
+function tailscaleText(tailscale: Part<'tailscale'>): string | undefined {
+  const { mode, phase, url, error, fix } = tailscale ?? {}
+  if (mode === undefined || mode === 'off') return undefined
+  if (phase === 'active') return `${mode}, ${url}`
+  return `${mode}, not reachable there: ${error ?? phase}${fix?.command === undefined ? '' : ` (${fix.command})`}`
 }
 
 /** Prints one report for a person. */
 export function printReport(io: Io, report: GatewayReport): void {
   const style = styleOf(io)
-  const { auth, error } = report
+  const { auth, error, status: { gateway, configReload } = {} } = report
+  const { problem, restart } = configReload ?? {}
   printRows(io, [
     ['Gateway', `${report.url} (${report.urlSource})`],
     ['Reachable', report.reachable ? `yes, in ${report.connectMs}ms` : 'no'],
     ['Version', report.version],
     ['Uptime', report.uptimeMs === undefined ? undefined : formatDuration(report.uptimeMs)],
     ['Clients', report.clients === undefined ? undefined : String(report.clients)],
-    ['TLS', tlsText(report.tls)],
+    ['TLS', tlsText(gateway?.tls)],
+    ['Tailscale', tailscaleText(gateway?.tailscale)],
+    ['Configuration', problem === undefined ? undefined : `not applied: ${problem.replaceAll('\n', ' ')}`],
+    ['Needs a restart', restart?.join(', ') || undefined],
     ['Signed in', auth === undefined ? undefined : `${auth.method} (${auth.credential})`],
     ['Capability', report.capability.replaceAll('_', '-')],
     ['Health', healthWord(report.health)]
