@@ -1,36 +1,12 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import t from 'tap'
 import { cleanEnv, freePort, startGateway } from '../../scripts/gateway-process.ts'
+import { spawnCli as cli, MAIN, startCli as start } from '../support/cli.ts'
 
-const main = path.join(import.meta.dirname, '../../src/cli/main.ts')
 const DAY = 86_400_000
-
-interface Outcome {
-  code: number | null
-  stdout: string
-  stderr: string
-}
-
-function start(args: readonly string[], env: NodeJS.ProcessEnv) {
-  return spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-async function cli(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
-  const child = start(args, env)
-  const outcome: Outcome = { code: null, stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    outcome.stdout += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    outcome.stderr += text
-  })
-  const [code] = await once(child, 'close')
-  return { ...outcome, code: code as number | null }
-}
 
 const home = mkdtempSync(path.join(os.tmpdir(), 'cli-'))
 t.teardown(() => rmSync(home, { recursive: true, force: true }))
@@ -77,7 +53,7 @@ t.test('what is missing or wrong is said with a full example, without a gateway'
 })
 
 t.test('with a running gateway', async (t) => {
-  const gateway = await startGateway([main])
+  const gateway = await startGateway([MAIN])
   t.teardown(() => gateway.stop())
   const env = { ...cleanEnv(home), OPENCLAW_STATE_DIR: gateway.stateDir }
   const json = async (...args: string[]) => JSON.parse((await cli([...args, '--json'], env)).stdout)
