@@ -23,4 +23,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(tls, { name: 'tls', fastify: '5.x' })
+export default fp(tls, { name: 'tls', dependencies: ['state'], fastify: '5.x' })
