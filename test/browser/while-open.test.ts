@@ -1,8 +1,10 @@
 import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { PUBLIC_DIR } from '../../src/package.ts'
-import { startApp, startProcess, type TestProcess, TOKEN } from '../support/gateway.ts'
+import { startApp, startProcess, type TestProcess, TOKEN, tempDir } from '../support/gateway.ts'
+import { fingerprintOf, makePair, placesIn, putPair } from '../support/tls.ts'
 import { admin, faults, row, shows, signIn, startBrowser, visit } from './browser.ts'
 
 t.setTimeout(110_000)
@@ -82,39 +84,36 @@ function run(browser: Browser): void {
     await configuration.waitFor({ state: 'detached' })
   })
 
-  t.test('the certificate of the main port: enough to compare, all of it to copy, and its end', async (t) => {
-    const { http } = await startApp(t)
-    const { page } = await visit(t, browser, { permissions: ['clipboard-read', 'clipboard-write'] })
-    const fingerprint = `sha256:${'0123456789abcdef'.repeat(4)}`
-    let tls: object = { enabled: true, fingerprint, notAfter: new Date(Date.now() + 90.5 * 86_400_000).toISOString() }
-    // Stands for a gateway that serves TLS itself.
-    await page.routeWebSocket(http.replace('http', 'ws'), (socket) => {
-      const server = socket.connectToServer()
-      socket.onMessage((text) => server.send(text))
-      server.onMessage((text) =>
-        socket.send(`${text}`.replace('"listeners":', `"tls":${JSON.stringify(tls)},"listeners":`))
-      )
-    })
-    await page.goto(http)
-    await signIn(page, TOKEN)
-    const shown = row(page, 'TLS')
-    await shown.getByText(/Expires in 90\sd \d+\sh, \w+/).waitFor()
-    t.equal(await shown.locator('code').textContent(), 'sha256:0123456789ab…89abcdef')
-    await shown.getByRole('button', { name: 'Copy the whole fingerprint' }).click()
-    await shown.getByRole('button', { name: 'Copied' }).waitFor()
-    t.equal(await page.evaluate(() => navigator.clipboard.readText()), fingerprint)
-    // Plain HTTP has no clipboard: then all of it is shown and selected.
-    await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }))
-    await shown.getByRole('button', { name: 'Copy the whole fingerprint' }).click()
-    await shown.getByText(fingerprint).waitFor()
-    t.equal(await page.evaluate(() => getSelection()?.toString()), fingerprint)
-    tls = { ...tls, problem: 'the TLS certificate expires on 2030-01-01' }
-    await glance(page)
-    await shown.locator('.notice.warn', { hasText: 'The TLS certificate expires on 2030-01-01.' }).waitFor()
-    tls = { enabled: false }
-    await glance(page)
-    await shown.getByText('Off', { exact: true }).waitFor()
-  })
+  t.test(
+    'the certificate of the main port: enough to compare, all of it to copy, its end, and its trouble',
+    async (t) => {
+      const pair = await makePair({ days: 90.5 })
+      const files = join(tempDir(t), 'tls')
+      putPair(files, pair)
+      const fingerprint = fingerprintOf(pair.cert)
+      const { gateway } = await withFile(t, { tls: { enabled: true, ...placesIn(files) } })
+      const permissions = ['clipboard-read', 'clipboard-write']
+      const { page } = await visit(t, browser, { permissions, ignoreHTTPSErrors: true })
+      await page.goto(gateway.http.replace('http', 'https'))
+      await signIn(page, TOKEN)
+      const shown = row(page, 'TLS')
+      await shown.getByText(/Expires in 90\sd \d+\sh, \w+/).waitFor()
+      t.equal(await shown.locator('code').textContent(), `${fingerprint.slice(0, 19)}…${fingerprint.slice(-8)}`)
+      await shown.getByRole('button', { name: 'Copy the whole fingerprint' }).click()
+      await shown.getByRole('button', { name: 'Copied' }).waitFor()
+      t.equal(await page.evaluate(() => navigator.clipboard.readText()), fingerprint)
+      // Plain HTTP has no clipboard: then all of it is shown and selected.
+      await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }))
+      await shown.getByRole('button', { name: 'Copy the whole fingerprint' }).click()
+      await shown.getByText(fingerprint).waitFor()
+      t.equal(await page.evaluate(() => getSelection()?.toString()), fingerprint)
+
+      putPair(files, { ...pair, cert: 'no certificate' })
+      await gateway.said('tls files not taken')
+      await glance(page)
+      await shown.locator('.notice.warn', { hasText: files }).waitFor()
+    }
+  )
 
   t.test('no page broke its content security policy or threw', async (t) => {
     t.same(faults, [])
@@ -122,10 +121,13 @@ function run(browser: Browser): void {
 }
 
 /** A gateway process, and a way to edit the `gateway` section of its file (or to write something else there). */
-async function withFile(t: Test): Promise<{ gateway: TestProcess; edit(to: object | string): void }> {
+async function withFile(
+  t: Test,
+  section: object = {}
+): Promise<{ gateway: TestProcess; edit(to: object | string): void }> {
   const text = (to: object) =>
     JSON.stringify({ gateway: { mode: 'local', auth: { mode: 'token', token: TOKEN }, ...to } })
-  const gateway = await startProcess(t, { config: text({}) })
+  const gateway = await startProcess(t, { config: text(section) })
   const edit = (to: object | string) =>
     writeFileSync(`${gateway.stateDir}/openclaw.json`, typeof to === 'string' ? to : text(to))
   return { gateway, edit }
