@@ -50,6 +50,7 @@ async function run(browser: Browser): Promise<void> {
     const { page } = await visit(t, bob)
     await page.goto(`${tailnet.origin}/`)
     await shows(page, 'Approve this browser')
+    await page.locator('dt:text-is("User") + dd', { hasText: 'bob@example.com' }).waitFor()
     const pending = admin.page.getByRole('listitem').filter({ hasText: 'bob@example.com' })
     await pending.getByText('Verified user').waitFor()
     await pending.getByText('Calls itself “Chrome on Linux”').waitFor()
