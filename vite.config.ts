@@ -1,5 +1,8 @@
 import { defineConfig } from 'vite'
 
+// A production install would grow by all of these, for the one start in a gateway's life that makes a certificate.
+const certificates = [/^@peculiar\//, 'asn1js', 'pvtsutils', 'pvutils', 'reflect-metadata', 'tslib', 'tsyringe']
+
 // What users run. TypeBox is bundled: read file by file it costs more than the rest of the start together.
 export default defineConfig({
   build: {
@@ -13,5 +16,5 @@ export default defineConfig({
       output: { entryFileNames: '[name].js', chunkFileNames: 'chunks/[name]-[hash].js' }
     }
   },
-  ssr: { noExternal: ['typebox'] }
+  ssr: { noExternal: ['typebox', ...certificates] }
 })

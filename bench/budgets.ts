@@ -40,6 +40,7 @@ export const budgets: readonly Budget[] = [
   { name: 'rpc', run: (effort) => rpc('RPC, 1 socket', 1, 8, effort) },
   { name: 'rpc50', run: (effort) => rpc('RPC, 50 sockets', 50, 1, effort) },
   { name: 'http', run: http },
+  { name: 'auth', run: auth },
   { name: 'connect', run: connects },
   { name: 'idle', run: idle },
   { name: 'fan', run: fan },
@@ -109,6 +110,32 @@ function rpc(what: string, sockets: number, inflight: number, effort: Effort): P
 function http(effort: Effort): Promise<Row[]> {
   const work = { kind: 'http', connections: 50, pipeline: 4, seconds: effort.seconds } as const
   return rates({ what: 'GET /healthz', bare: 'fastify', work, share: 0.85, effort })
+}
+
+/** What a request pays for all that stands before an authenticated route, one at a time. */
+async function auth({ rounds, seconds }: Effort): Promise<Row[]> {
+  const [gateway, bare] = await Promise.all([startGateway(command()), startBare('fastify')])
+  const work = { kind: 'latency', count: Math.ceil(seconds * 3000) } as const
+  const page = { ...work, path: '/control-ui-config.json', port: gateway.port, token: gateway.token }
+  const pairs: Pair[] = []
+  try {
+    for (let round = 0; round < rounds; round++) {
+      pairs.push(
+        await inTurns(
+          round,
+          async () => (await load(page)).medianMs!,
+          async () => (await load({ ...work, path: '/healthz', port: bare.port })).medianMs!
+        )
+      )
+    }
+  } finally {
+    await Promise.all([gateway.stop(), bare.stop()])
+  }
+  const added = median(pairs.map(({ ours, theirs }) => ours - theirs))
+  const us = (value: number): string => `${(value * 1000).toFixed(0)} µs`
+  const [ours, theirs] = [median(pairs.map((pair) => pair.ours)), median(pairs.map((pair) => pair.theirs))]
+  const bar = 'adds at most 100 µs'
+  return [row('a request with a bearer', us(ours), `${us(theirs)} fastify`, `adds ${us(added)}`, bar, added <= 0.1)]
 }
 
 function connects(effort: Effort): Promise<Row[]> {

@@ -7,14 +7,16 @@ export type Load = { port: number; token?: string } & (
   | { kind: 'rpc'; sockets: number; inflight: number; seconds: number }
   | { kind: 'connect'; count: number; concurrency: number }
   | { kind: 'http'; connections: number; pipeline: number; seconds: number }
+  | { kind: 'latency'; path: string; count: number }
   | { kind: 'idle'; count: number }
   | { kind: 'fan'; clients: number; rounds: number; bytes?: number }
 )
 
-/** What a load found: a rate in things a second, and for `fan` the size of one event. */
+/** What a load found: a rate in things a second; for `latency` the median of one, for `fan` the size of an event. */
 export interface Found {
   rate: number
   errors: number
+  medianMs?: number
   bytes?: number
 }
 
@@ -158,6 +160,26 @@ async function responseSize(port: number): Promise<number> {
   return chunk.length
 }
 
+/** One request after the other on one connection, with the token as its bearer. */
+async function latency({ port, token, path, count }: Load & { kind: 'latency' }): Promise<Found> {
+  const bearer = token === undefined ? '' : `Authorization: Bearer ${token}\r\n`
+  const request = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${bearer}\r\n`
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  const took: number[] = []
+  let errors = 0
+  // As many to warm up as are counted.
+  for (let i = 0; i < count * 2; i++) {
+    const start = performance.now()
+    socket.write(request)
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    if (i >= count) took.push(performance.now() - start)
+    if (!startsWith(chunk, Buffer.from('HTTP/1.1 200'))) errors++
+  }
+  socket.destroy()
+  const medianMs = took.sort((a, b) => a - b)[count >> 1]!
+  return { rate: 1000 / medianMs, errors, medianMs }
+}
+
 /** Holds sockets open until the parent says that it has looked. */
 async function idle(load: Load & { kind: 'idle' }): Promise<Found> {
   const sockets = await openMany(load.count, load.port, load.token)
@@ -199,6 +221,7 @@ export async function run(load: Load): Promise<Found> {
   if (load.kind === 'rpc') return rpc(load)
   if (load.kind === 'connect') return connects(load)
   if (load.kind === 'http') return http(load)
+  if (load.kind === 'latency') return latency(load)
   if (load.kind === 'idle') return idle(load)
   return fan(load)
 }

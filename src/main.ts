@@ -148,8 +148,10 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
 // Says where the gateway is. The one-time link goes to a person: at a terminal, or at the very first start.
 async function welcome(app: FastifyInstance, options: RunOptions & { firstStart: boolean }): Promise<void> {
   const { port, auth, bind, controlUi } = app.config.gateway
-  const url = `http://127.0.0.1:${port}${controlUi.basePath}/`
+  const { tls } = app
+  const url = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}${controlUi.basePath}/`
   options.stdout(`openclaw-gateway ${VERSION} is ready on ${url} (bind: ${bind}, auth: ${auth.mode})`)
+  if (tls !== undefined) options.stdout(`TLS certificate: ${tls.current.fingerprint}`)
   if (options.firstStart) options.stdout(`Wrote ${app.config.paths.configPath}`)
   if (!controlUi.enabled || !(options.firstStart || process.stdout.isTTY)) return
   const { launchLink } = await import('./rpc/methods/devices.ts')

@@ -5,6 +5,8 @@ import { listenRefusal } from './auth/bind-policy.ts'
 import { SOCKET_PATH } from './auth/surfaces.ts'
 import type { GatewayConfig } from './config/types.ts'
 import { isRecognised, listenerOf } from './plugins/ingress.ts'
+import { LIMITS } from './rpc/limits.ts'
+import type { TlsMaterial } from './tls/material.ts'
 
 // Imported as an ES module, `node:http` evaluates its lazy exports and loads Undici: 5 MB that nobody here uses.
 const { createServer } = process.getBuiltinModule('node:http')
@@ -22,9 +24,9 @@ export class ListenRefused extends Error {
 /**
  * The one HTTP server behind every listener. It cannot be told to listen beyond loopback without auth, whoever
  * calls `listen`; and sockets of strangers are few: beyond the bound the oldest goes, so that a flood of them keeps
- * nobody out (S18).
+ * nobody out (S18). With `tls`, whatever came through the main listener is TLS before anything else sees it.
  */
-export function createGatewayServer(handler: RequestListener, gateway: GatewayConfig): Server {
+export function createGatewayServer(handler: RequestListener, gateway: GatewayConfig, tls?: TlsMaterial): Server {
   const server = createServer(
     {
       headersTimeout: 10_000,
@@ -37,6 +39,7 @@ export function createGatewayServer(handler: RequestListener, gateway: GatewayCo
   )
   server.maxConnections = MAX_SOCKETS
   boundStrangers(server)
+  if (tls !== undefined) terminate(server, tls)
   // Clients open their socket on any path; so there is one door, and no other route can be reached by an upgrade.
   server.on('upgrade', (request: IncomingMessage) => {
     request.url = SOCKET_PATH
@@ -49,6 +52,13 @@ export function createGatewayServer(handler: RequestListener, gateway: GatewayCo
     if (refused !== undefined) throw new ListenRefused(refused.message)
     return listen(...args)
   }) as Server['listen']
+
+  // Node waits for every peer, and once it closes it bounds none: one that says nothing would keep the process.
+  const close = server.close.bind(server)
+  server.close = (done) => {
+    setTimeout(() => server.closeAllConnections(), LIMITS.drainMs).unref()
+    return close(done)
+  }
   return server
 }
 
@@ -63,6 +73,16 @@ function listenHost([first, second]: unknown[]): string | undefined {
   }
   if (typeof first === 'string' && Number.isNaN(Number(first))) return undefined
   return typeof second === 'string' ? second || '::' : '::'
+}
+
+// The handshake is bounded as what follows it: HTTP counts the time from here, and `boundStrangers` the sockets.
+function terminate(server: Server, tls: TlsMaterial): void {
+  const served = server.listeners('connection')
+  server.removeAllListeners('connection')
+  server.on('connection', (socket: Socket) => {
+    const own = listenerOf(socket) === 'main' ? tls.secure(socket) : socket
+    for (const serve of served) serve.call(server, own)
+  })
 }
 
 function boundStrangers(server: Server): void {

@@ -45,6 +45,10 @@ const only: Record<string, readonly string[]> = {
   protocol: [],
   config: ['package.ts', 'protocol'],
   auth: ['protocol', 'config'],
+  store: ['protocol', 'auth'],
+  tls: ['config', 'auth'],
+  tailscale: ['protocol', 'config', 'auth'],
+  security: ['protocol', 'config', 'auth', 'tls'],
   client: ['package.ts', 'protocol', 'config', 'auth'],
   'node-host': ['package.ts', 'protocol', 'config', 'auth', 'client']
 }

@@ -1,4 +1,5 @@
 import { css, html, type LitElement, nothing, type TemplateResult } from 'lit'
+import { CLOSE } from '../src/protocol/codes.ts'
 import type { Control } from './control.ts'
 import './door.ts'
 import { duration } from './format.ts'
@@ -145,10 +146,20 @@ export class ControlApp extends View {
         }
         .tools {
           margin: 0 0 0 auto;
+          min-width: 0;
           display: flex;
           align-items: center;
         }
+        .state {
+          min-width: 0;
+        }
+        .state span:last-child {
+          overflow: hidden;
+          text-overflow: ellipsis;
+          white-space: nowrap;
+        }
         .tools button {
+          flex: none;
           width: 2.75rem;
           min-height: 2.75rem;
           padding: 0;
@@ -199,6 +210,11 @@ export class ControlApp extends View {
         }
         main {
           padding: 1.25rem 1rem 2rem;
+        }
+      }
+      @media (max-width: 22rem) {
+        .brand span {
+          display: none;
         }
       }
     `
@@ -293,8 +309,10 @@ export class ControlApp extends View {
     const { phase } = this.control.session
     if (phase.name !== 'lost') return nothing
     const seconds = Math.max(0, Math.ceil((phase.retryAt - Date.now()) / 1000))
+    const why =
+      phase.error.closeCode === CLOSE.authChanged ? 'Access to the gateway was changed.' : 'The connection was lost.'
     return html`<div class="banner">
-      <span>The connection was lost. ${seconds > 0 ? `Trying again in ${duration(seconds * 1000)}.` : 'Trying again…'}</span>
+      <span>${why} ${seconds > 0 ? `Trying again in ${duration(seconds * 1000)}.` : 'Trying again…'}</span>
       <button class="small" @click=${() => this.control.session.retry()}>Try now</button>
     </div>`
   }

@@ -3,7 +3,7 @@ import { duration } from './format.ts'
 import './parts/command.ts'
 import { icon, mark } from './parts/icon.ts'
 import { base } from './parts/styles.ts'
-import { explain, type Refusal } from './state/refusal.ts'
+import { explain, type Refusal, waitingUser } from './state/refusal.ts'
 import type { SessionPhase } from './state/session.ts'
 import { View } from './view.ts'
 
@@ -68,6 +68,7 @@ export class Door extends View {
       .notice h2 + p {
         margin-top: 0.2rem;
       }
+      .notice > * + p,
       .notice > * + ui-command,
       .help ui-command {
         margin-top: 0.8rem;
@@ -145,12 +146,20 @@ export class Door extends View {
     return html`<p class="soft pulse" role="status">Connecting…</p>`
   }
 
-  #signIn({ error, busy }: SessionPhase & { name: 'signed-out' }): TemplateResult {
+  #signIn({ error, busy, vouched }: SessionPhase & { name: 'signed-out' }): TemplateResult {
     const refusal = error && explain(error)
+    if (refusal?.final) return barred(refusal)
     return html`<div class="card">
       <h1>Sign in</h1>
-      <p class="soft">Use this gateway’s token or password.</p>
+      ${refusal?.advice ? nothing : html`<p class="soft">Use this gateway’s token or password.</p>`}
       ${refusal ? panel(refusal) : nothing}
+      ${
+        vouched
+          ? html`<div class="row">
+              <button @click=${() => this.control.session.signInAgain()}>Sign in as before</button>
+            </div>`
+          : nothing
+      }
       <form @submit=${this.#submit}>
         <input class="visually-hidden" type="text" name="username" autocomplete="username" value="gateway" tabindex="-1" aria-hidden="true" />
         <label for="secret">Token or password</label>
@@ -192,14 +201,18 @@ export class Door extends View {
 
   #pairing({ requestId, error }: SessionPhase & { name: 'pairing' }): TemplateResult {
     const { fix } = explain(error)
-    const command = requestId ? `openclaw devices approve ${requestId}` : 'openclaw devices list'
+    const user = waitingUser(error)
     return html`<div class="card">
       <h1>Approve this browser</h1>
-      <p class="soft">It is new here. Once someone who is already in approves it, this page opens by itself.</p>
+      <p class="soft">
+        ${user ? 'You are known, and this browser is new here.' : 'It is new here.'} Once someone who is already in
+        approves it, this page opens by itself.
+      </p>
       <div class="notice">
-        <ui-command .command=${fix?.command ?? command} .where=${fix?.where ?? 'gateway host'}></ui-command>
+        <ui-command .command=${fix?.command ?? 'openclaw dashboard'} .where=${fix?.where ?? 'gateway host'}></ui-command>
       </div>
       <dl>
+        ${user ? html`<dt>User</dt><dd><strong>${user}</strong></dd>` : nothing}
         ${requestId ? html`<dt>Request</dt><dd class="mono">${requestId}</dd>` : nothing}
         ${this.control.session.deviceId ? html`<dt>Key</dt><dd class="mono">${this.control.session.deviceId.slice(0, 12)}</dd>` : nothing}
       </dl>
@@ -249,12 +262,30 @@ export class Door extends View {
   }
 }
 
-function panel({ title, text, fix }: Refusal): TemplateResult {
+function panel(refusal: Refusal): TemplateResult {
   return html`<div class="notice bad" role="alert">
-    <h2>${title}</h2>
-    <p>${text}</p>
-    ${fix ? html`<ui-command .command=${fix.command} .where=${fix.where}></ui-command>` : nothing}
+    <h2>${refusal.title}</h2>
+    ${explanation(refusal)}
   </div>`
+}
+
+/** Where there is nothing to type: a field would only raise hopes. */
+function barred(refusal: Refusal): TemplateResult {
+  return html`<div class="card" role="alert">
+    <h1>${refusal.title}</h1>
+    <div class="notice">${explanation(refusal)}</div>
+    <div class="row">
+      <button class="primary" @click=${() => window.location.reload()}>Try again</button>
+    </div>
+  </div>`
+}
+
+function explanation({ text, advice, admin, fix }: Refusal): TemplateResult {
+  return html`
+    <p>${text}</p>
+    ${advice ? html`<p>${advice}</p>` : nothing} ${admin ? html`<p class="soft">For whoever runs the gateway: ${admin}</p>` : nothing}
+    ${fix ? html`<ui-command .command=${fix.command} .where=${fix.where}></ui-command>` : nothing}
+  `
 }
 
 function left(retryAt: number): string {

@@ -30,6 +30,12 @@ export function exactTime(ts: number): string {
   return exact.format(ts)
 }
 
+/** The day of a moment, in the reader's own time. */
+export function when(ts: number): string {
+  return day.format(ts)
+}
+
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' })
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
 
 /** Bytes in MB, as a number and its unit. */
@@ -72,6 +78,11 @@ const names: Record<string, string> = {
 /** What a device is called: by its owner, by itself, or by its kind. */
 export function deviceName(device: { label?: string; displayName?: string; clientId?: string }): string {
   return device.label ?? device.displayName ?? clientName(device.clientId)
+}
+
+/** A user as a front end names one: a name may be anybody's, so the id is never left out. */
+export function userWords({ id, name }: { id: string; name: string }): string {
+  return name === id || name === id.split('@')[0] ? id : `${name} (${id})`
 }
 
 /** How a caller authenticated, in words. */
@@ -124,4 +135,10 @@ export function browserName(userAgent: string): string {
     userAgent.includes(each)
   )
   return system ? `${browser} on ${system === 'Macintosh' ? 'Mac' : system}` : browser
+}
+
+/** Words of a program as a sentence. */
+export function sentence(text: string): string {
+  const first = text.charAt(0).toUpperCase() + text.slice(1)
+  return /[.!?]$/.test(first) ? first : `${first}.`
 }

@@ -2,7 +2,7 @@ import type { Connection } from '../client/connect.ts'
 import { isLoopbackUrl } from '../client/url-policy.ts'
 import { loadConfig } from '../config/load.ts'
 import { placesOf } from './gateway-call.ts'
-import type { Status } from './health.ts'
+import { loopbackUrl, type Status } from './health.ts'
 import type { Io } from './io.ts'
 
 /** The Control UI's addresses, and one link into it. */
@@ -33,9 +33,8 @@ export async function dashboardOf(io: Io, { client, endpoint }: Connection, time
   const { gateway } = await loadConfig({ env, paths, client: true })
   const local = endpoint.kind === 'socket' || endpoint.destination === 'local'
   const basePath = local ? gateway.controlUi.basePath : ''
-  // The running gateway knows its port; the file may have changed since it started, or a flag named another.
-  const port = status.gateway?.port ?? gateway.port
-  const base = endpoint.kind === 'socket' ? new URL(`ws://127.0.0.1:${port}`) : endpoint.url
+  // The running gateway knows where it is; the file may have changed since it started, or a flag named another port.
+  const base = endpoint.kind === 'socket' ? new URL(loopbackUrl(status, gateway.port)) : endpoint.url
   const http = new URL(base.href.replace(/^ws/, 'http'))
   http.pathname = `${basePath === '' ? http.pathname.replace(/\/$/, '') : basePath}/`
   return {

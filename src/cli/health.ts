@@ -12,7 +12,12 @@ interface Health {
 
 /** What is read of a `status` answer; every part may be missing. */
 export interface Status {
-  gateway?: { port?: number }
+  gateway?: {
+    port?: number
+    tls?: { enabled?: boolean; fingerprint?: string; notAfter?: string; problem?: string }
+    tailscale?: { mode?: string; phase?: string; url?: string; error?: string; fix?: { command?: string } }
+  }
+  configReload?: { problem?: string; restart?: readonly string[] }
   memory?: { rssBytes?: number }
   connections?: { total?: number }
 }
@@ -60,4 +65,9 @@ function eventLoopText(loop: Health['eventLoop']): string | undefined {
 export function clientCount(status: Status): number | undefined {
   const total = status.connections?.total
   return total === undefined ? undefined : Math.max(0, total - 1)
+}
+
+/** Where a gateway says it is reached from its own host; `port` stands in for one that does not say. */
+export function loopbackUrl({ gateway }: Status, port: number): string {
+  return `${gateway?.tls?.enabled === true ? 'wss' : 'ws'}://127.0.0.1:${gateway?.port ?? port}`
 }

@@ -16,7 +16,7 @@ export interface GatewayReport {
   uptimeMs?: number
   clients?: number
   auth?: { method: string; role: string; scopes: readonly string[]; credential: string }
-  status?: unknown
+  status?: Status
   health?: unknown
   error?: { code: string; message: string; fix?: string | undefined }
 }
@@ -103,16 +103,36 @@ function healthWord(health: unknown): string | undefined {
   return health.ok === true ? 'ok' : 'not ok'
 }
 
+type Part<Key extends 'tls' | 'tailscale'> = NonNullable<Status['gateway']>[Key]
+
+function tlsText(tls: Part<'tls'>): string | undefined {
+  if (tls?.enabled !== true) return undefined
+  const until = tls.notAfter === undefined ? '' : `, until ${tls.notAfter.slice(0, 10)}`
+  return `${tls.fingerprint}${until}${tls.problem === undefined ? '' : ` (${tls.problem})`}`
+}
+
+function tailscaleText(tailscale: Part<'tailscale'>): string | undefined {
+  const { mode, phase, url, error, fix } = tailscale ?? {}
+  if (mode === undefined || mode === 'off') return undefined
+  if (phase === 'active') return `${mode}, ${url}`
+  return `${mode}, not reachable there: ${error ?? phase}${fix?.command === undefined ? '' : ` (${fix.command})`}`
+}
+
 /** Prints one report for a person. */
 export function printReport(io: Io, report: GatewayReport): void {
   const style = styleOf(io)
-  const { auth, error } = report
+  const { auth, error, status: { gateway, configReload } = {} } = report
+  const { problem, restart } = configReload ?? {}
   printRows(io, [
     ['Gateway', `${report.url} (${report.urlSource})`],
     ['Reachable', report.reachable ? `yes, in ${report.connectMs}ms` : 'no'],
     ['Version', report.version],
     ['Uptime', report.uptimeMs === undefined ? undefined : formatDuration(report.uptimeMs)],
     ['Clients', report.clients === undefined ? undefined : String(report.clients)],
+    ['TLS', tlsText(gateway?.tls)],
+    ['Tailscale', tailscaleText(gateway?.tailscale)],
+    ['Configuration', problem === undefined ? undefined : `not applied: ${problem.replaceAll('\n', ' ')}`],
+    ['Needs a restart', restart?.join(', ') || undefined],
     ['Signed in', auth === undefined ? undefined : `${auth.method} (${auth.credential})`],
     ['Capability', report.capability.replaceAll('_', '-')],
     ['Health', healthWord(report.health)]

@@ -72,6 +72,7 @@ export async function connectConfigured(options: ConnectOptions): Promise<Connec
     mode: options.mode ?? config?.gateway.mode,
     remoteUrl: config?.gateway.remote.url,
     localPort: config?.gateway.port ?? options.paths.defaultPort ?? 18789,
+    localTls: config?.gateway.tls.enabled ?? false,
     localSocket: options.paths.localSocket
   })
   const tried: { endpoint: Endpoint; error: GatewayError }[] = []
@@ -128,7 +129,7 @@ async function connectTo(
     ...(credentials?.token === undefined ? {} : { token: credentials.token.value }),
     ...(credentials?.password === undefined ? {} : { password: credentials.password.value })
   }
-  const createSocket = await socketFactory(endpoint, options.timeoutMs, config?.gateway.remote.tlsFingerprint)
+  const createSocket = await socketFactory(endpoint, options.timeoutMs, config)
   // Without a credential only a backend keeps its scopes (`gateway.auth.mode: "none"`).
   const anonymous = endpoint.kind === 'url' && Object.keys(auth).length === 0
   const client = new GatewayClient({
@@ -142,13 +143,12 @@ async function connectTo(
   return { client, hello: await client.connect() }
 }
 
-async function socketFactory(endpoint: Endpoint, timeoutMs: number, pin: string | undefined) {
+async function socketFactory(endpoint: Endpoint, timeoutMs: number, config: Config | undefined) {
   if (endpoint.kind === 'socket') return () => openUnix(endpoint.path)
-  if (pin === undefined || endpoint.destination !== 'remote' || endpoint.url.protocol !== 'wss:') {
-    return () => openUrl(endpoint.url)
-  }
+  const pin = endpoint.url.protocol === 'wss:' && config !== undefined ? await pinFor(endpoint, config) : undefined
+  if (pin === undefined) return () => openUrl(endpoint.url)
   try {
-    const verified = await openPinned(endpoint.url, pin, timeoutMs)
+    const verified = await openPinned(endpoint.url, pin.fingerprint, timeoutMs, pin.fix)
     return () => openUrl(endpoint.url, verified)
   } catch (error) {
     if (error instanceof Error && !('fix' in error)) {
@@ -156,6 +156,21 @@ async function socketFactory(endpoint: Endpoint, timeoutMs: number, pin: string 
     }
     throw error
   }
+}
+
+// Whoever can read the certificate of this host's gateway needs nobody to vouch for it.
+async function pinFor(
+  { destination }: Endpoint & { kind: 'url' },
+  { gateway }: Config
+): Promise<{ fingerprint: string; fix?: string } | undefined> {
+  if (destination === 'local') {
+    const { certificatePin } = await import('./certificate-pin.ts')
+    const fingerprint = await certificatePin(gateway.tls.certPath)
+    if (fingerprint === undefined) return undefined
+    return { fingerprint, fix: `compare "openclaw status" with ${gateway.tls.certPath}, or restart the gateway` }
+  }
+  const fingerprint = destination === 'remote' ? gateway.remote.tlsFingerprint : undefined
+  return fingerprint === undefined ? undefined : { fingerprint }
 }
 
 /** Reports whether nobody answered at a place, so that the next one may be tried. */

@@ -25,7 +25,7 @@ export function openUnix(path: string): SocketLike {
 }
 
 /** Opens TLS and compares the certificate with its pin (R34); not a byte of ours is sent before they match (S16). */
-export function openPinned(url: URL, pin: string, timeoutMs: number): Promise<TLSSocket> {
+export function openPinned(url: URL, pin: string, timeoutMs: number, fix = COMPARE): Promise<TLSSocket> {
   const wanted = pin
     .replace(/^sha256:/i, '')
     .replaceAll(/[:\s]/g, '')
@@ -57,11 +57,11 @@ export function openPinned(url: URL, pin: string, timeoutMs: number): Promise<TL
         new ClientError(
           'TLS_PIN_MISMATCH',
           `the certificate of ${url.host} is not the pinned one (it is sha256:${seen})`,
-          {
-            fix: 'compare it on the gateway host, then: openclaw config set gateway.remote.tlsFingerprint sha256:…'
-          }
+          { fix }
         )
       )
     })
   })
 }
+
+const COMPARE = 'compare it on the gateway host, then: openclaw config set gateway.remote.tlsFingerprint sha256:…'

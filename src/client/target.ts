@@ -29,6 +29,8 @@ export interface TargetInput {
   remoteUrl: string | undefined
   /** The port of the gateway on this host. */
   localPort: number
+  /** Reports whether the gateway on this host speaks TLS. */
+  localTls: boolean
   localSocket: string
 }
 
@@ -38,7 +40,8 @@ export function resolveTargets(input: TargetInput): [Endpoint, ...Endpoint[]] {
     throw new ClientError('TARGET_INVALID', 'use either --url or --port, not both')
   }
   if (input.url !== undefined) return [url(input.url, 'cli --url', 'explicit')]
-  if (input.port !== undefined) return [url(`ws://127.0.0.1:${input.port}`, 'cli --port', 'local')]
+  const scheme = input.localTls ? 'wss' : 'ws'
+  if (input.port !== undefined) return [url(`${scheme}://127.0.0.1:${input.port}`, 'cli --port', 'local')]
   if (input.envUrl !== undefined && input.envUrl.trim() !== '') {
     return [url(input.envUrl, 'env OPENCLAW_GATEWAY_URL', 'environment')]
   }
@@ -50,7 +53,7 @@ export function resolveTargets(input: TargetInput): [Endpoint, ...Endpoint[]] {
     }
     return [url(input.remoteUrl, 'config gateway.remote.url', 'remote')]
   }
-  const loopback = url(`ws://127.0.0.1:${input.localPort}`, 'local loopback', 'local')
+  const loopback = url(`${scheme}://127.0.0.1:${input.localPort}`, 'local loopback', 'local')
   return input.hasCredential
     ? [loopback]
     : [{ kind: 'socket', path: input.localSocket, source: 'local socket' }, loopback]

@@ -1,5 +1,5 @@
 import { locate } from './document.ts'
-import { formatKeyPath, isObject, type KeyPath } from './key-path.ts'
+import { formatKeyPath, type KeyPath } from './key-path.ts'
 import { GATEWAY_SCHEMA, REFUSED, UNSUPPORTED } from './schema.ts'
 import type { ConfigSource } from './source.ts'
 import type { ConfigIssue } from './types.ts'
@@ -32,15 +32,6 @@ export function checkSource(source: ConfigSource): { problems: Problem[]; warnin
       const refusal = 'not supported here, and ignoring it would widen access; remove it to start'
       problems.push({ path: key, message: refusal, at, kind: 'invalid' })
     } else problems.push({ path: formatKeyPath(path), message, at, kind })
-  }
-  if (
-    isObject(source.value.gateway) &&
-    isObject(source.value.gateway.tls) &&
-    source.value.gateway.tls.enabled === true
-  ) {
-    const message =
-      'TLS is not supported yet, and ignoring it would serve plain text; use Tailscale Serve or a TLS proxy'
-    problems.push({ path: 'gateway.tls.enabled', message, at: ['gateway', 'tls', 'enabled'], kind: 'invalid' })
   }
   return { problems, warnings }
 }

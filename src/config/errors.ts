@@ -15,6 +15,7 @@ export type ConfigErrorCode =
   | 'CONFIG_READ_ONLY'
   | 'CONFIG_CONFLICT'
   | 'CONFIG_WOULD_NOT_START'
+  | 'CONFIG_TLS_UNUSABLE'
 
 /** A configuration refusal: names the key and the fix, and ends the process with 78 (EX_CONFIG). */
 export class ConfigError extends Error {

@@ -7,7 +7,7 @@ import { resolveGateway } from './resolve.ts'
 import type { GatewayInput } from './schema.ts'
 import { resolveSecret } from './secrets.ts'
 import { type ConfigSource, readSource } from './source.ts'
-import type { ClientSecretKey, Config, ConfigFlags, Paths } from './types.ts'
+import type { ClientSecretKey, Config, ConfigFlags, GatewayConfig, Paths } from './types.ts'
 
 /** What `loadConfig` is told. */
 export interface LoadOptions {
@@ -46,10 +46,25 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
     file: { exists: source.exists, hash: source.hash, included: source.included.map(({ path }) => path) },
     gateway,
     logLevel: flags.verbose === true ? 'debug' : (env.OPENCLAW_LOG_LEVEL ?? (isLevel(level) ? level : 'info')),
-    warnings,
+    warnings: client ? warnings : [...warnings, ...cautions(gateway)],
     fileSecret
   }
   return deepFreeze(config)
+}
+
+// What a server does as it is told, though its owner may not have meant it.
+function cautions({ auth, http, tls }: GatewayConfig): string[] {
+  const found: string[] = []
+  if (http.securityHeaders.strictTransportSecurity !== false && !tls.enabled) {
+    found.push(
+      'gateway.http.securityHeaders.strictTransportSecurity: not sent, because TLS ends elsewhere; set it there'
+    )
+  }
+  const { enabled, scopes } = auth.trustedProxy?.deviceAutoApprove ?? { enabled: false, scopes: [] }
+  if (enabled && scopes.includes('operator.admin')) {
+    found.push('gateway.auth.trustedProxy.deviceAutoApprove: new devices become administrators by themselves')
+  }
+  return found
 }
 
 function checkedGateway(source: ConfigSource, paths: Paths, client: boolean) {

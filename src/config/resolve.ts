@@ -68,6 +68,7 @@ export async function resolveGateway(input: ResolveInput): Promise<GatewayConfig
       keyPath: path(file.tls?.keyPath, input) ?? join(input.paths.stateDir, 'gateway/tls/gateway-key.pem'),
       caPath: path(file.tls?.caPath, input)
     },
+    http: { securityHeaders: { strictTransportSecurity: hsts(file.http) } },
     reload: { mode: file.reload?.mode ?? 'hybrid' },
     nodes: { pairing: { autoApproveLocal: file.nodes?.pairing?.autoApproveLocal ?? true } },
     remote: {
@@ -199,6 +200,11 @@ function trustedProxy(
 
 function path(text: string | undefined, { paths }: ResolveInput): string | undefined {
   return text === undefined || text.trim() === '' ? undefined : expand(text, paths.home)
+}
+
+function hsts(http: GatewayInput['http']): string | false {
+  const value = http?.securityHeaders?.strictTransportSecurity
+  return typeof value === 'string' ? value.trim() || false : false
 }
 
 function basePath(text: string): string {

@@ -6,6 +6,7 @@ import { SCOPES } from '../protocol/scopes.ts'
 
 const text = { type: 'string' } as const
 const filled = { type: 'string', minLength: 1 } as const
+const printable = { type: 'string', pattern: '^[ -~]*$' } as const
 const flag = { type: 'boolean' } as const
 const texts = { type: 'array', items: text } as const
 const port = { type: 'integer', minimum: 1, maximum: 65535 } as const
@@ -197,7 +198,7 @@ export const GATEWAY_SCHEMA = {
         securityHeaders: {
           type: 'object',
           additionalProperties: false,
-          properties: { strictTransportSecurity: { anyOf: [text, { const: false }] } }
+          properties: { strictTransportSecurity: { anyOf: [printable, { const: false }] } }
         }
       }
     },

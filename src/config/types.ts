@@ -71,7 +71,7 @@ export interface AssertionConfig {
   userClaim: string
 }
 
-/** `gateway.tls`; paths are absolute. */
+/** `gateway.tls`; paths are absolute. What `caPath` holds completes the chain: no client is asked for a certificate. */
 export interface TlsConfig {
   enabled: boolean
   autoGenerate: boolean
@@ -106,6 +106,8 @@ export interface GatewayConfig {
   controlUi: { enabled: boolean; basePath: string; allowedOrigins: readonly string[] }
   tailscale: { mode: 'off' | 'serve' | 'funnel'; socket: string | undefined }
   tls: TlsConfig
+  /** The header is sent where this gateway ends TLS; whoever ends it elsewhere decides there. */
+  http: { securityHeaders: { strictTransportSecurity: string | false } }
   reload: { mode: 'off' | 'hybrid' }
   nodes: { pairing: { autoApproveLocal: boolean } }
   remote: {

@@ -193,6 +193,8 @@ async function ask(
       ...(request === undefined ? {} : { requestId: request.requestId }),
       remediationHint: hint,
       deviceId: arrival.device.deviceId,
+      // The caller's own name, as its front end has it: the screen that waits says who waits.
+      ...(request?.user === undefined ? {} : { user: request.user }),
       requestedRole: arrival.role,
       ...(arrival.requested.length > 0 ? { requestedScopes: arrival.requested } : {}),
       ...(known === undefined

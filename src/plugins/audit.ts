@@ -66,4 +66,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(auditPlugin, { name: 'audit', fastify: '5.x' })
+export default fp(auditPlugin, { name: 'audit', dependencies: ['state'], fastify: '5.x' })

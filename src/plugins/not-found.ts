@@ -4,6 +4,7 @@ import { hangUp } from './errors.ts'
 
 /** What happens to a request that no route knows: 405 where the path has other methods, a page of the Control UI, or 404. */
 async function notFound(app: FastifyInstance): Promise<void> {
+  app.decorate('page', undefined)
   app.decorate('unknown', unknown)
   app.setNotFoundHandler(unknown)
 

@@ -42,4 +42,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(reload, { name: 'reload', fastify: '5.x' })
+export default fp(reload, { name: 'reload', dependencies: ['state'], fastify: '5.x' })

@@ -21,7 +21,7 @@ const options: FastifyHelmetOptions = {
   },
   frameguard: { action: 'deny' },
   referrerPolicy: { policy: 'no-referrer' },
-  // TLS may end elsewhere; whoever ends it decides on HSTS.
+  // Below: TLS may end elsewhere, and whoever ends it decides.
   strictTransportSecurity: false,
   xDownloadOptions: false,
   xDnsPrefetchControl: false,
@@ -40,6 +40,10 @@ async function securityHeaders(app: FastifyInstance): Promise<void> {
   app.decorate('secure', async (reply: FastifyReply) => {
     headers ??= await askHelmet()
     reply.headers(headers)
+    const { strictTransportSecurity } = app.config.gateway.http.securityHeaders
+    if (strictTransportSecurity !== false && reply.request.protocol === 'https') {
+      reply.header('strict-transport-security', strictTransportSecurity)
+    }
   })
   app.addHook('onRoute', (route) => {
     const surface = route.config?.surface

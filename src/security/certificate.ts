@@ -1,6 +1,8 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import type { X509Certificate } from 'node:crypto'
+import { ConfigError } from '../config/errors.ts'
 import type { TlsConfig } from '../config/types.ts'
+import { readPairFiles } from '../tls/pair.ts'
+import { isThere } from '../tls/provide.ts'
 
 /** A certificate and its key as the gateway would load them; or why it could not. */
 export interface CertificateFact {
@@ -20,47 +22,24 @@ export interface CertificateFact {
   weakness?: string
 }
 
-const MAX_BYTES = 1024 * 1024
-
 /** Reads the certificate and key that `gateway.tls` names. */
 export async function readCertificate(tls: TlsConfig): Promise<CertificateFact> {
   const { certPath, keyPath, autoGenerate } = tls
   const base = { certPath, keyPath, autoGenerate, missing: false }
-  const [cert, key] = await Promise.all([read(certPath), read(keyPath)])
-  if (cert === 'ENOENT' && key === 'ENOENT') return { ...base, missing: true }
-  if (typeof cert === 'string') return { ...base, problem: `${certPath} cannot be read (${cert})` }
-  if (typeof key === 'string') return { ...base, problem: `${keyPath} cannot be read (${key})` }
-  let x509: X509Certificate
+  if (!(await isThere(certPath)) && !(await isThere(keyPath))) return { ...base, missing: true }
   try {
-    x509 = new X509Certificate(cert)
-  } catch {
-    return { ...base, problem: `${certPath} is no PEM certificate` }
-  }
-  const weakness = weaknessOf(x509)
-  const fact: CertificateFact = {
-    ...base,
-    notBefore: Date.parse(x509.validFrom),
-    notAfter: Date.parse(x509.validTo),
-    selfSigned: x509.issuer === x509.subject,
-    ...(weakness === undefined ? {} : { weakness })
-  }
-  let privateKey: KeyObject
-  try {
-    privateKey = createPrivateKey(key)
-  } catch {
-    return { ...fact, problem: `${keyPath} is no PEM private key, or is encrypted` }
-  }
-  if (x509.checkPrivateKey(privateKey)) return fact
-  return { ...fact, problem: `${keyPath} is not the key of ${certPath}` }
-}
-
-async function read(path: string): Promise<Buffer | string> {
-  try {
-    const { size } = await stat(path)
-    if (size > MAX_BYTES) return 'larger than 1 MB'
-    return await readFile(path)
+    const { leaf } = await readPairFiles(tls)
+    const weakness = weaknessOf(leaf)
+    return {
+      ...base,
+      notBefore: leaf.validFromDate.getTime(),
+      notAfter: leaf.validToDate.getTime(),
+      selfSigned: leaf.issuer === leaf.subject,
+      ...(weakness === undefined ? {} : { weakness })
+    }
   } catch (error) {
-    return error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
+    if (error instanceof ConfigError) return { ...base, problem: error.message }
+    throw error
   }
 }
 

@@ -15,7 +15,7 @@ export function tlsFindings({ certificate }: Pick<Facts, 'certificate'>, now: nu
       checkId: 'gateway.tls.unusable',
       severity: 'warn',
       title: 'The certificate cannot be used',
-      detail: `gateway.tls.enabled is true, and ${problem}.`,
+      detail: `${problem}.`,
       remediation: 'Put a matching PEM pair at gateway.tls.certPath and gateway.tls.keyPath.'
     })
   }
@@ -30,7 +30,7 @@ function validity(
   const own = autoGenerate && selfSigned === true
   const remediation = own
     ? 'Move the certificate and its key away: the next start makes a new pair. Clients that pinned the old one have to be told.'
-    : 'Renew it, and restart the gateway.'
+    : 'Renew it; the gateway takes the new files by itself.'
   const date = (ms: number) => new Date(ms).toISOString().slice(0, 10)
   if (notAfter <= now || notBefore > now) {
     const when = notAfter <= now ? `expired on ${date(notAfter)}` : `is not valid before ${date(notBefore)}`

@@ -1,4 +1,4 @@
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import { ensurePrivateFile } from './private-file.ts'
 
 /** The one SQLite database of a state folder: WAL, every commit synced, readable by its owner only. */
@@ -83,5 +83,35 @@ export function transaction<T>(db: DatabaseSync, change: () => T): T {
   } catch (error) {
     db.exec('ROLLBACK')
     throw error
+  }
+}
+
+/** A row as SQLite gives it, by column. */
+export type Row = Record<string, unknown>
+
+/** The short forms in which stores ask. */
+export class Sql {
+  readonly #db: DatabaseSync
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+  }
+
+  get(sql: string, ...values: SQLInputValue[]): Row | undefined {
+    return this.#db.prepare(sql).get(...values) as Row | undefined
+  }
+
+  all(sql: string, ...values: SQLInputValue[]): Row[] {
+    return this.#db.prepare(sql).all(...values) as Row[]
+  }
+
+  /** Returns how many rows it changed. */
+  run(sql: string, ...values: SQLInputValue[]): number {
+    return Number(this.#db.prepare(sql).run(...values).changes)
+  }
+
+  /** Runs a change whole or not at all. */
+  transaction<T>(change: () => T): T {
+    return transaction(this.#db, change)
   }
 }

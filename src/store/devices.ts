@@ -1,6 +1,6 @@
-import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import type { Role, Scope } from '../protocol/scopes.ts'
-import { transaction } from './database.ts'
+import { Sql } from './database.ts'
 
 /** How a device came to be paired. */
 export type ApprovedVia = 'silent' | 'owner' | 'launch-link' | 'trusted-proxy'
@@ -74,15 +74,13 @@ export interface Approval {
 const MAX_TOKENS = 8
 const MAX_REQUESTS = 100
 
-type Row = Record<string, unknown>
-
 /** Devices, their grants, tokens (as digests), requests and launch codes, in SQLite. */
 export class DeviceStore {
-  readonly #db: DatabaseSync
+  readonly #sql: Sql
   readonly #now: () => number
 
   constructor(db: DatabaseSync, now: () => number = Date.now) {
-    this.#db = db
+    this.#sql = new Sql(db)
     this.#now = now
   }
 
@@ -91,15 +89,15 @@ export class DeviceStore {
   }
 
   async list(): Promise<PairedDevice[]> {
-    const rows = this.#all('SELECT device_id FROM device ORDER BY approved_at DESC, rowid DESC')
+    const rows = this.#sql.all('SELECT device_id FROM device ORDER BY approved_at DESC, rowid DESC')
     return rows.map((row) => this.#device(row.device_id as string)!)
   }
 
   /** Applies an approval; false when its launch code was already spent or has expired. */
   async approve(approval: Approval): Promise<boolean> {
-    return transaction(this.#db, () => {
+    return this.#sql.transaction(() => {
       if (approval.launchCode !== undefined) {
-        const spent = this.#run(
+        const spent = this.#sql.run(
           'DELETE FROM launch_code WHERE digest = ? AND expires_at > ?',
           approval.launchCode,
           this.#now()
@@ -108,7 +106,7 @@ export class DeviceStore {
       }
       this.#saveDevice(approval.facts, approval.via)
       for (const { role, scopes } of approval.grant) {
-        this.#run(
+        this.#sql.run(
           `INSERT INTO device_grant (device_id, role, scopes, revoked_at) VALUES (?, ?, ?, NULL)
            ON CONFLICT DO UPDATE SET scopes = excluded.scopes, revoked_at = NULL`,
           approval.facts.deviceId,
@@ -121,21 +119,21 @@ export class DeviceStore {
       if (approval.token !== undefined && role !== undefined)
         this.#addToken(approval.token, approval.facts.deviceId, role, false)
       if (approval.requestId !== undefined)
-        this.#run('DELETE FROM device_request WHERE request_id = ?', approval.requestId)
+        this.#sql.run('DELETE FROM device_request WHERE request_id = ?', approval.requestId)
       return true
     })
   }
 
   /** Adds a token beside the ones a device has; beyond the cap the oldest ends. */
   async addToken(deviceId: string, role: Role, digest: Uint8Array): Promise<void> {
-    transaction(this.#db, () => this.#addToken(digest, deviceId, role, false))
+    this.#sql.transaction(() => this.#addToken(digest, deviceId, role, false))
   }
 
   /** Replaces every token of a device's role by one. */
   async rotateTokens(deviceId: string, role: Role, scopes: Scope[], digest: Uint8Array): Promise<void> {
-    transaction(this.#db, () => {
+    this.#sql.transaction(() => {
       this.#endTokens(deviceId, role)
-      this.#run(
+      this.#sql.run(
         'UPDATE device_grant SET scopes = ? WHERE device_id = ? AND role = ?',
         JSON.stringify(scopes),
         deviceId,
@@ -147,9 +145,14 @@ export class DeviceStore {
 
   /** Ends every token and the grant of a device's role. */
   async revoke(deviceId: string, role: Role): Promise<void> {
-    transaction(this.#db, () => {
+    this.#sql.transaction(() => {
       this.#endTokens(deviceId, role)
-      this.#run('UPDATE device_grant SET revoked_at = ? WHERE device_id = ? AND role = ?', this.#now(), deviceId, role)
+      this.#sql.run(
+        'UPDATE device_grant SET revoked_at = ? WHERE device_id = ? AND role = ?',
+        this.#now(),
+        deviceId,
+        role
+      )
     })
   }
 
@@ -157,7 +160,7 @@ export class DeviceStore {
   async findToken(
     digest: Uint8Array
   ): Promise<{ deviceId: string; role: Role; scopes: Scope[]; createdAtMs: number } | undefined> {
-    const row = this.#get(
+    const row = this.#sql.get(
       `SELECT t.device_id, t.role, t.created_at, g.scopes FROM device_token t
        JOIN device_grant g ON g.device_id = t.device_id AND g.role = t.role AND g.revoked_at IS NULL
        WHERE t.digest = ?`,
@@ -175,40 +178,45 @@ export class DeviceStore {
   /** Records that a device connected, and by which token if by one. */
   async seen(deviceId: string, reason: string, token: Uint8Array | undefined): Promise<void> {
     const now = this.#now()
-    transaction(this.#db, () => {
-      this.#run('UPDATE device SET last_seen_at = ?, last_seen_reason = ? WHERE device_id = ?', now, reason, deviceId)
-      if (token !== undefined) this.#run('UPDATE device_token SET last_used_at = ? WHERE digest = ?', now, token)
+    this.#sql.transaction(() => {
+      this.#sql.run(
+        'UPDATE device SET last_seen_at = ?, last_seen_reason = ? WHERE device_id = ?',
+        now,
+        reason,
+        deviceId
+      )
+      if (token !== undefined) this.#sql.run('UPDATE device_token SET last_used_at = ? WHERE digest = ?', now, token)
     })
   }
 
   async rename(deviceId: string, label: string): Promise<boolean> {
-    return this.#run('UPDATE device SET label = ? WHERE device_id = ?', label, deviceId) > 0
+    return this.#sql.run('UPDATE device SET label = ? WHERE device_id = ?', label, deviceId) > 0
   }
 
   async remove(deviceId: string): Promise<boolean> {
-    return transaction(this.#db, () => {
-      this.#run('DELETE FROM device_request WHERE device_id = ?', deviceId)
-      return this.#run('DELETE FROM device WHERE device_id = ?', deviceId) > 0
+    return this.#sql.transaction(() => {
+      this.#sql.run('DELETE FROM device_request WHERE device_id = ?', deviceId)
+      return this.#sql.run('DELETE FROM device WHERE device_id = ?', deviceId) > 0
     })
   }
 
   async requests(): Promise<DeviceRequest[]> {
-    const rows = this.#all('SELECT body FROM device_request ORDER BY created_at DESC, rowid DESC')
+    const rows = this.#sql.all('SELECT body FROM device_request ORDER BY created_at DESC, rowid DESC')
     return rows.map((row) => JSON.parse(row.body as string) as DeviceRequest)
   }
 
   /** Saves a device's request in place of an earlier one of the same device; bounded, the oldest goes. */
   async saveRequest(request: DeviceRequest): Promise<void> {
-    transaction(this.#db, () => {
-      this.#run('DELETE FROM device_request WHERE device_id = ?', request.deviceId)
-      this.#run(
+    this.#sql.transaction(() => {
+      this.#sql.run('DELETE FROM device_request WHERE device_id = ?', request.deviceId)
+      this.#sql.run(
         'INSERT INTO device_request (request_id, device_id, body, created_at) VALUES (?, ?, ?, ?)',
         request.requestId,
         request.deviceId,
         JSON.stringify(request),
         request.ts
       )
-      this.#run(
+      this.#sql.run(
         'DELETE FROM device_request WHERE request_id NOT IN (SELECT request_id FROM device_request ORDER BY created_at DESC LIMIT ?)',
         MAX_REQUESTS
       )
@@ -216,14 +224,14 @@ export class DeviceStore {
   }
 
   async removeRequest(requestId: string): Promise<void> {
-    this.#run('DELETE FROM device_request WHERE request_id = ?', requestId)
+    this.#sql.run('DELETE FROM device_request WHERE request_id = ?', requestId)
   }
 
   /** Keeps a launch code's digest until it is spent or expires. */
   async addLaunchCode(digest: Uint8Array, scopes: Scope[], expiresAtMs: number): Promise<void> {
-    transaction(this.#db, () => {
-      this.#run('DELETE FROM launch_code WHERE expires_at <= ?', this.#now())
-      this.#run(
+    this.#sql.transaction(() => {
+      this.#sql.run('DELETE FROM launch_code WHERE expires_at <= ?', this.#now())
+      this.#sql.run(
         'INSERT INTO launch_code (digest, scopes, created_at, expires_at) VALUES (?, ?, ?, ?)',
         digest,
         JSON.stringify(scopes),
@@ -235,13 +243,13 @@ export class DeviceStore {
 
   /** The scopes a launch code would grant, while it is good. */
   async findLaunchCode(digest: Uint8Array): Promise<Scope[] | undefined> {
-    const row = this.#get('SELECT scopes FROM launch_code WHERE digest = ? AND expires_at > ?', digest, this.#now())
+    const row = this.#sql.get('SELECT scopes FROM launch_code WHERE digest = ? AND expires_at > ?', digest, this.#now())
     return row === undefined ? undefined : (JSON.parse(row.scopes as string) as Scope[])
   }
 
   #saveDevice(facts: DeviceFacts, via: ApprovedVia): void {
     const now = this.#now()
-    this.#run(
+    this.#sql.run(
       `INSERT INTO device (device_id, public_key, platform, device_family, client_id, client_mode, display_name, approved_via,
          remote_ip, created_at, approved_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET platform = excluded.platform, device_family = excluded.device_family,
@@ -264,7 +272,7 @@ export class DeviceStore {
 
   #addToken(digest: Uint8Array, deviceId: string, role: Role, rotated: boolean): void {
     const now = this.#now()
-    this.#run(
+    this.#sql.run(
       'INSERT INTO device_token (digest, device_id, role, created_at, rotated_at) VALUES (?, ?, ?, ?, ?)',
       digest,
       deviceId,
@@ -272,7 +280,7 @@ export class DeviceStore {
       now,
       rotated ? now : null
     )
-    this.#run(
+    this.#sql.run(
       `DELETE FROM device_token WHERE device_id = ?1 AND role = ?2 AND rowid NOT IN (
          SELECT rowid FROM device_token WHERE device_id = ?1 AND role = ?2 ORDER BY created_at DESC, rowid DESC LIMIT ?3)`,
       deviceId,
@@ -282,11 +290,11 @@ export class DeviceStore {
   }
 
   #endTokens(deviceId: string, role: Role): void {
-    this.#run('DELETE FROM device_token WHERE device_id = ? AND role = ?', deviceId, role)
+    this.#sql.run('DELETE FROM device_token WHERE device_id = ? AND role = ?', deviceId, role)
   }
 
   #device(deviceId: string): PairedDevice | undefined {
-    const row = this.#get('SELECT * FROM device WHERE device_id = ?', deviceId)
+    const row = this.#sql.get('SELECT * FROM device WHERE device_id = ?', deviceId)
     if (row === undefined) return undefined
     return {
       deviceId,
@@ -303,36 +311,22 @@ export class DeviceStore {
       approvedAtMs: row.approved_at as number,
       lastSeenAtMs: optional<number>(row.last_seen_at),
       lastSeenReason: optional<string>(row.last_seen_reason),
-      grants: this.#all(
-        'SELECT role, scopes, revoked_at FROM device_grant WHERE device_id = ? ORDER BY rowid',
-        deviceId
-      ).map((grant) => ({
-        role: grant.role as Role,
-        scopes: JSON.parse(grant.scopes as string) as Scope[],
-        revoked: grant.revoked_at !== null
-      })),
-      tokens: this.#all(
-        'SELECT * FROM device_token WHERE device_id = ? ORDER BY created_at DESC, rowid DESC',
-        deviceId
-      ).map((token) => ({
-        role: token.role as Role,
-        createdAtMs: token.created_at as number,
-        rotatedAtMs: optional<number>(token.rotated_at),
-        lastUsedAtMs: optional<number>(token.last_used_at)
-      }))
+      grants: this.#sql
+        .all('SELECT role, scopes, revoked_at FROM device_grant WHERE device_id = ? ORDER BY rowid', deviceId)
+        .map((grant) => ({
+          role: grant.role as Role,
+          scopes: JSON.parse(grant.scopes as string) as Scope[],
+          revoked: grant.revoked_at !== null
+        })),
+      tokens: this.#sql
+        .all('SELECT * FROM device_token WHERE device_id = ? ORDER BY created_at DESC, rowid DESC', deviceId)
+        .map((token) => ({
+          role: token.role as Role,
+          createdAtMs: token.created_at as number,
+          rotatedAtMs: optional<number>(token.rotated_at),
+          lastUsedAtMs: optional<number>(token.last_used_at)
+        }))
     }
-  }
-
-  #get(sql: string, ...values: SQLInputValue[]): Row | undefined {
-    return this.#db.prepare(sql).get(...values) as Row | undefined
-  }
-
-  #all(sql: string, ...values: SQLInputValue[]): Row[] {
-    return this.#db.prepare(sql).all(...values) as Row[]
-  }
-
-  #run(sql: string, ...values: SQLInputValue[]): number {
-    return Number(this.#db.prepare(sql).run(...values).changes)
   }
 }
 

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { freshSecret, TOKEN_PREFIX } from '../auth/secrets.ts'
 import type { Scope } from '../protocol/scopes.ts'
-import { transaction } from './database.ts'
+import { type Row, Sql } from './database.ts'
 
 /** The text of a new named token: its prefix and 32 random bytes. Shown once; only its digest is kept. */
 export function freshToken(): string {
@@ -52,17 +52,15 @@ const LIVE = 'revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?1)'
 const ENDED = `NOT (${LIVE})`
 const ENDED_AT = 'coalesce(revoked_at, expires_at)'
 
-type Row = Record<string, unknown>
-
 /** Named tokens, as digests, in SQLite. */
 export class TokenStore {
-  readonly #db: DatabaseSync
+  readonly #sql: Sql
   readonly #now: () => number
   /** When each token's use was last written down; in that order, and no longer than there are live tokens. */
   readonly #used = new Map<string, number>()
 
   constructor(db: DatabaseSync, now: () => number = Date.now) {
-    this.#db = db
+    this.#sql = new Sql(db)
     this.#now = now
   }
 
@@ -70,16 +68,16 @@ export class TokenStore {
   async create(input: TokenInput, digest: Uint8Array): Promise<NamedToken | TokenRefused> {
     const now = this.#now()
     const id = randomUUID()
-    return transaction(this.#db, () => {
+    return this.#sql.transaction(() => {
       this.#forgetEnded(now)
-      const row = this.#get(
+      const row = this.#sql.get(
         `SELECT count(*) AS live, count(*) FILTER (WHERE name = ?2) AS same FROM named_token WHERE ${LIVE}`,
         now,
         input.name
       )
       if (row?.same !== 0) return { refused: 'name-taken' }
       if ((row.live as number) >= MAX_LIVE) return { refused: 'too-many' }
-      this.#run(
+      this.#sql.run(
         `INSERT INTO named_token (id, name, digest, scopes, cidrs, created_at, created_by, expires_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
         id,
@@ -97,27 +95,27 @@ export class TokenStore {
 
   /** Every token, ended ones too, newest first. */
   async list(): Promise<NamedToken[]> {
-    return this.#all('SELECT * FROM named_token ORDER BY created_at DESC, rowid DESC').map(tokenOf)
+    return this.#sql.all('SELECT * FROM named_token ORDER BY created_at DESC, rowid DESC').map(tokenOf)
   }
 
   /** The token of a digest. It may have ended: whoever asks checks `tokenState`, and can say which end it came to. */
   async find(digest: Uint8Array): Promise<NamedToken | undefined> {
-    const row = this.#get('SELECT * FROM named_token WHERE digest = ?', digest)
+    const row = this.#sql.get('SELECT * FROM named_token WHERE digest = ?', digest)
     return row && tokenOf(row)
   }
 
   /** Ends a token for good, by its id or name; of one name the live one. Undefined when there is none left to end. */
   async revoke(idOrName: string): Promise<NamedToken | undefined> {
     const now = this.#now()
-    return transaction(this.#db, () => {
-      const row = this.#get(
+    return this.#sql.transaction(() => {
+      const row = this.#sql.get(
         `SELECT id FROM named_token WHERE (id = ?2 OR name = ?2) AND revoked_at IS NULL
          ORDER BY id = ?2 DESC, ${LIVE} DESC, rowid DESC LIMIT 1`,
         now,
         idOrName
       )
       if (row === undefined) return undefined
-      this.#run('UPDATE named_token SET revoked_at = ? WHERE id = ?', now, row.id as string)
+      this.#sql.run('UPDATE named_token SET revoked_at = ? WHERE id = ?', now, row.id as string)
       this.#used.delete(row.id as string)
       return this.#byId(row.id as string)
     })
@@ -132,7 +130,7 @@ export class TokenStore {
     this.#used.set(id, now)
     const [oldest] = this.#used.keys()
     if (this.#used.size > MAX_LIVE) this.#used.delete(oldest!)
-    this.#run(
+    this.#sql.run(
       'UPDATE named_token SET last_used_at = ?, last_used_from = ? WHERE id = ?',
       now,
       address.slice(0, MAX_ADDRESS),
@@ -141,7 +139,7 @@ export class TokenStore {
   }
 
   #forgetEnded(now: number): void {
-    this.#run(
+    this.#sql.run(
       `DELETE FROM named_token WHERE ${ENDED} AND (${ENDED_AT} < ?2 OR rowid NOT IN (
          SELECT rowid FROM named_token WHERE ${ENDED} ORDER BY ${ENDED_AT} DESC LIMIT ?3))`,
       now,
@@ -151,20 +149,8 @@ export class TokenStore {
   }
 
   #byId(id: string): NamedToken | undefined {
-    const row = this.#get('SELECT * FROM named_token WHERE id = ?', id)
+    const row = this.#sql.get('SELECT * FROM named_token WHERE id = ?', id)
     return row && tokenOf(row)
-  }
-
-  #get(sql: string, ...values: SQLInputValue[]): Row | undefined {
-    return this.#db.prepare(sql).get(...values) as Row | undefined
-  }
-
-  #all(sql: string, ...values: SQLInputValue[]): Row[] {
-    return this.#db.prepare(sql).all(...values) as Row[]
-  }
-
-  #run(sql: string, ...values: SQLInputValue[]): number {
-    return Number(this.#db.prepare(sql).run(...values).changes)
   }
 }
 

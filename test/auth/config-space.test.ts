@@ -12,21 +12,12 @@ import { startProcess } from '../support/gateway.ts'
 
 t.setTimeout(100_000)
 
+/** The first four are this host alone. */
+const ADDRESSES = ['127.0.0.1', '127.0.0.2', '::1', '::ffff:127.0.0.1', '0.0.0.0', '::', '192.168.1.5', 'fe80::1%eth0']
+
 const dimensions = {
   bind: ['loopback', 'lan', 'tailnet', 'custom', 'auto'] satisfies BindMode[],
-  customBindHost: [
-    undefined,
-    '127.0.0.1',
-    '127.0.0.2',
-    '::1',
-    '::ffff:127.0.0.1',
-    '0.0.0.0',
-    '::',
-    '192.168.1.5',
-    'fe80::1%eth0',
-    'host',
-    ''
-  ],
+  customBindHost: [undefined, ...ADDRESSES, 'host', ''],
   mode: ['token', 'password', 'trusted-proxy', 'none'] satisfies AuthMode[],
   token: [undefined, '', 'secret'],
   password: [undefined, ' ', 'secret'],
@@ -55,19 +46,9 @@ function* combinations(): Generator<Choice> {
 /** Says from the documentation alone, and with no code of the policy, whether a gateway with this choice starts. */
 function starts(choice: Choice): boolean {
   const { bind, customBindHost, mode, token, password, tailscale, trustedProxies, trustedProxy } = choice
-  const addresses = [
-    '127.0.0.1',
-    '127.0.0.2',
-    '::1',
-    '::ffff:127.0.0.1',
-    '0.0.0.0',
-    '::',
-    '192.168.1.5',
-    'fe80::1%eth0'
-  ]
-  if (bind === 'custom' && !addresses.includes(customBindHost ?? '')) return false
+  if (bind === 'custom' && !ADDRESSES.includes(customBindHost ?? '')) return false
   if (trustedProxies[0] === '0.0.0.0/0' || trustedProxies[0] === '10.0.0.1/') return false
-  const stays = bind === 'loopback' || bind === 'auto' || (bind === 'custom' && addresses.indexOf(customBindHost!) < 4)
+  const stays = bind === 'loopback' || bind === 'auto' || (bind === 'custom' && ADDRESSES.indexOf(customBindHost!) < 4)
   if (tailscale !== 'off' && (!stays || mode === 'none')) return false
   if (tailscale === 'funnel' && mode !== 'password') return false
   switch (mode) {

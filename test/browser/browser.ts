@@ -1,6 +1,8 @@
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { findChromium } from '../../scripts/chromium.ts'
+import { RawClient } from '../support/client.ts'
+import { TOKEN } from '../support/gateway.ts'
 
 /** A fresh visitor: own storage, and a record of where it went. */
 export interface Visitor {
@@ -9,11 +11,17 @@ export interface Visitor {
   contacted: string[]
 }
 
+// Names that are not this machine to the page, and this machine to the network.
+const names = { 'gateway.local': '127.0.0.1', 'gateway.example': '127.0.0.1' }
+
 /** CSP violations and uncaught errors of every page of this run. */
 export const faults: string[] = []
 
-/** Starts Chromium, or returns undefined where there is none. */
-export async function startBrowser(t: Test): Promise<Browser | undefined> {
+/**
+ * Starts Chromium, or returns undefined where there is none. `hosts` maps names, or names with ports, to where they lead;
+ * certificates are then taken as they come.
+ */
+export async function startBrowser(t: Test, hosts?: Record<string, string>): Promise<Browser | undefined> {
   const executablePath = findChromium()
   if (executablePath === undefined) return undefined
   const browser = await chromium.launch({
@@ -25,8 +33,8 @@ export async function startBrowser(t: Test): Promise<Browser | undefined> {
       '--disable-component-update',
       '--disable-sync',
       '--no-first-run',
-      // Names that are not this machine to the page, and this machine to the network.
-      '--host-resolver-rules=MAP gateway.local 127.0.0.1, MAP gateway.example 127.0.0.1'
+      `--host-resolver-rules=${Object.entries({ ...names, ...hosts }).map(([from, to]) => `MAP ${from} ${to}`)}`,
+      ...(hosts === undefined ? [] : ['--ignore-certificate-errors'])
     ]
   })
   t.teardown(() => browser.close())
@@ -58,4 +66,18 @@ export async function signIn(page: Page, secret: string): Promise<void> {
 /** Waits for a page's heading. */
 export async function shows(page: Page, heading: string): Promise<void> {
   await page.getByRole('heading', { level: 1, name: heading }).waitFor()
+}
+
+/** What stands in a row of the Overview's "Reach and access". */
+export function row(page: Page, title: string): Locator {
+  return page.locator(`ui-reach dt:text-is("${title}") + dd`)
+}
+
+/** Someone who is in already, and decides. */
+export async function admin(t: Test, ws: string): Promise<RawClient> {
+  const client = await RawClient.open(ws)
+  t.teardown(() => client.close())
+  const { ok } = await client.connect({ auth: { token: TOKEN } })
+  t.ok(ok, 'the admin is in')
+  return client
 }

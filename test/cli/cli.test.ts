@@ -11,30 +11,16 @@ import { WebSocketServer } from 'ws'
 import { cleanEnv, freePort, type GatewayProcess, startGateway, waitReady } from '../../scripts/gateway-process.ts'
 import { checkGatewayUrl, nodeClient } from '../../src/client/index.ts'
 import { openPinned, openUrl } from '../../src/client/node-socket.ts'
+import { MAIN, type Outcome, spawnCli } from '../support/cli.ts'
+import { fingerprintOf, makePair } from '../support/tls.ts'
 
-const main = path.join(import.meta.dirname, '../../src/cli/main.ts')
 const { version } = (await import('../../package.json', { with: { type: 'json' } })).default
-
-interface Outcome {
-  code: number | null
-  stdout: string
-  stderr: string
-}
 
 /** Everything that any command here has printed: no secret may be in it. */
 let printed = ''
 
 async function cli(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
-  const child = spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const outcome: Outcome = { code: null, stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    outcome.stdout += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    outcome.stderr += text
-  })
-  const [code] = await once(child, 'close')
-  outcome.code = code as number | null
+  const outcome = await spawnCli(args, env)
   printed += outcome.stdout + outcome.stderr
   return outcome
 }
@@ -312,7 +298,7 @@ t.test('what a command sends where', async (t) => {
 })
 
 t.test('a running gateway', async (t) => {
-  const gateway: GatewayProcess = await startGateway([main])
+  const gateway: GatewayProcess = await startGateway([MAIN])
   t.teardown(() => gateway.stop())
   const { env: clean } = makeHome(t)
   const env = { ...clean, OPENCLAW_STATE_DIR: gateway.stateDir }
@@ -421,7 +407,7 @@ t.test('a running gateway', async (t) => {
 
   t.test('is talked to without loading a server', async (t) => {
     const hook = `data:text/javascript,import{registerHooks}from'node:module';registerHooks({resolve(s,c,n){const r=n(s,c);process._rawDebug(r.url);return r}})`
-    const { status, stderr } = spawnSync(process.execPath, ['--import', hook, main, 'health'], {
+    const { status, stderr } = spawnSync(process.execPath, ['--import', hook, MAIN, 'health'], {
       env,
       encoding: 'utf8'
     })
@@ -465,7 +451,7 @@ t.test('--force stops another program on the port, and then the gateway runs', a
   await once(squatter.stdout, 'data')
   const gone = once(squatter, 'exit')
   const args = ['gateway', '--allow-unconfigured', '--token', 'canary-force', '--force', '--port', String(port)]
-  const child: ChildProcess = spawn(process.execPath, [main, ...args], { env, stdio: 'ignore' })
+  const child: ChildProcess = spawn(process.execPath, [MAIN, ...args], { env, stdio: 'ignore' })
   t.teardown(() => child.kill('SIGKILL'))
   t.same(await gone, [null, 'SIGTERM'])
   await waitReady(`http://127.0.0.1:${port}/readyz`, child, 20_000)
@@ -478,7 +464,7 @@ t.test('auth-token --show prints the token on a terminal, and nothing else', wit
     t,
     `{ gateway: { mode: 'local', auth: { token: { source: 'env', provider: 'default', id: 'MY_TOKEN' } } } }`
   )
-  const command = `${process.execPath} ${main} gateway auth-token --show`
+  const command = `${process.execPath} ${MAIN} gateway auth-token --show`
   const args =
     process.platform === 'darwin' ? ['-q', '/dev/null', ...command.split(' ')] : ['-qec', command, '/dev/null']
   const shown = spawnSync('script', args, { env: { ...env, MY_TOKEN: 'the-token' }, encoding: 'utf8', input: '' })
@@ -489,35 +475,10 @@ t.test('auth-token --show prints the token on a terminal, and nothing else', wit
   )
 })
 
-t.test('R34, S16: not a byte is sent before the certificate matches its pin', without('openssl'), async (t) => {
-  const dir = makeHome(t).home
-  const made = spawnSync(
-    'openssl',
-    [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-days',
-      '2',
-      '-subj',
-      '/CN=gateway.test',
-      '-keyout',
-      `${dir}/key.pem`,
-      '-out',
-      `${dir}/cert.pem`
-    ],
-    { encoding: 'utf8' }
-  )
-  t.equal(made.status, 0)
-  const { readFileSync } = await import('node:fs')
-  const { X509Certificate } = await import('node:crypto')
-  const cert = readFileSync(`${dir}/cert.pem`)
+t.test('R34, S16: not a byte is sent before the certificate matches its pin', async (t) => {
+  const { key, cert } = await makePair({ names: ['gateway.test'] })
   let received = ''
-  const server = createTls({ key: readFileSync(`${dir}/key.pem`), cert }, (socket) => {
+  const server = createTls({ key, cert }, (socket) => {
     socket.on('error', () => {})
     socket.on('data', (chunk) => {
       received += chunk
@@ -531,7 +492,7 @@ t.test('R34, S16: not a byte is sent before the certificate matches its pin', wi
   const url = checkGatewayUrl(`wss://127.0.0.1:${(server.address() as net.AddressInfo).port}`)
   await t.rejects(openPinned(url, `sha256:${'0'.repeat(64)}`, 5_000), { code: 'TLS_PIN_MISMATCH' })
   t.equal(received, '')
-  const pin = new X509Certificate(cert).fingerprint256
+  const pin = fingerprintOf(cert)
   const socket = openUrl(url, await openPinned(url, pin, 5_000))
   const closed = new Promise<void>((resolve) => socket.addEventListener('close', () => resolve()))
   socket.addEventListener('error', () => {})

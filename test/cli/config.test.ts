@@ -5,10 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { runCommand } from '../../src/cli/command-runner.ts'
-import { COMMANDS } from '../../src/cli/commands.ts'
-import { reportError } from '../../src/cli/errors.ts'
 import type { Io } from '../../src/cli/io.ts'
+import { runCli } from '../support/cli.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'oc-cli-config-'))
 t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -23,34 +21,7 @@ function homeWith(text?: string) {
 }
 
 /** Runs `openclaw config …` in this process, with everything it would say. */
-async function config(home: string, args: string[], more: Partial<Io> = {}) {
-  const entry = COMMANDS.find(({ name }) => name === 'config')
-  if (entry === undefined) throw new Error('no config command')
-  const said = { out: '', err: '', code: 0 }
-  const io: Io = {
-    env: { HOME: home },
-    profile: undefined,
-    dev: false,
-    stdout: (text) => {
-      said.out += `${text}\n`
-    },
-    stderr: (text) => {
-      said.err += `${text}\n`
-    },
-    isTTY: false,
-    color: false,
-    exit: (code) => {
-      said.code = code
-    },
-    ...more
-  }
-  try {
-    await runCommand(io, entry, args)
-  } catch (error) {
-    reportError(io, error, args.includes('--json'))
-  }
-  return said
-}
+const config = (home: string, args: string[], more?: Partial<Io>) => runCli({ HOME: home }, ['config', ...args], more)
 
 const BASE = `// mine
 {

@@ -1,36 +1,12 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import t from 'tap'
 import { cleanEnv, freePort, startGateway } from '../../scripts/gateway-process.ts'
+import { spawnCli as cli, MAIN, startCli as start } from '../support/cli.ts'
 
-const main = path.join(import.meta.dirname, '../../src/cli/main.ts')
 const DAY = 86_400_000
-
-interface Outcome {
-  code: number | null
-  stdout: string
-  stderr: string
-}
-
-function start(args: readonly string[], env: NodeJS.ProcessEnv) {
-  return spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-async function cli(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
-  const child = start(args, env)
-  const outcome: Outcome = { code: null, stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text) => {
-    outcome.stdout += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    outcome.stderr += text
-  })
-  const [code] = await once(child, 'close')
-  return { ...outcome, code: code as number | null }
-}
 
 const home = mkdtempSync(path.join(os.tmpdir(), 'cli-'))
 t.teardown(() => rmSync(home, { recursive: true, force: true }))
@@ -77,7 +53,7 @@ t.test('what is missing or wrong is said with a full example, without a gateway'
 })
 
 t.test('with a running gateway', async (t) => {
-  const gateway = await startGateway([main])
+  const gateway = await startGateway([MAIN])
   t.teardown(() => gateway.stop())
   const env = { ...cleanEnv(home), OPENCLAW_STATE_DIR: gateway.stateDir }
   const json = async (...args: string[]) => JSON.parse((await cli([...args, '--json'], env)).stdout)
@@ -179,9 +155,10 @@ t.test('with a running gateway', async (t) => {
   t.test('audit shows what happened, newest first, filtered and paged', async (t) => {
     const { stdout, code } = await cli(['audit'], env)
     t.equal(code, 0)
-    const [head, first] = stdout.split('\n')
+    const [head, ...rows] = stdout.split('\n')
     t.match(head, /^TIME +OUTCOME +WHAT +WHO +FROM +METHOD +WHY$/)
-    t.match(first, /^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2} {2}changed {2}token\.revoked +owner +local +owner +90m$/)
+    const revoked = rows.find((row) => row.includes('token.revoked'))
+    t.match(revoked, /^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2} {2}changed {2}token\.revoked +owner +local +owner +90m$/)
     t.notMatch(stdout, '\u001b', 'no colour away from a terminal')
     const page = await json('audit', '--kind', 'token.created', '--limit', '2', '--who', 'OWN')
     t.equal(page.events.length, 2)
@@ -193,7 +170,7 @@ t.test('with a running gateway', async (t) => {
   })
 
   t.test('audit --follow prints what happens, and ends with its reader', async (t) => {
-    const child = start(['audit', '--follow', '--json', '--limit', '1'], env)
+    const child = start(['audit', '--follow', '--json', '--limit', '1', '--kind', 'token.revoked'], env)
     t.teardown(() => child.kill('SIGKILL'))
     const closed = once(child, 'close')
     const lines: { kind: string; detail: string }[] = []

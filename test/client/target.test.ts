@@ -231,6 +231,7 @@ t.test('targets', (t) => {
     mode: undefined,
     remoteUrl: undefined,
     localPort: 18789,
+    localTls: false,
     localSocket: '/s/gateway.sock'
   }
   const socket = 'unix:/s/gateway.sock'
@@ -266,6 +267,21 @@ t.test('targets', (t) => {
       name: '--port names a gateway on this host',
       input: { port: 19100, envUrl: 'wss://e.example', mode: 'remote', remoteUrl: 'wss://r.example' },
       want: ['ws://127.0.0.1:19100']
+    },
+    {
+      name: 'a gateway on this host that speaks TLS is reached by TLS',
+      input: { localTls: true },
+      want: [socket, 'wss://127.0.0.1:18789']
+    },
+    {
+      name: '--port too',
+      input: { localTls: true, port: 19100 },
+      want: ['wss://127.0.0.1:19100']
+    },
+    {
+      name: 'which says nothing about any other',
+      input: { localTls: true, url: 'ws://10.0.0.5' },
+      want: ['ws://10.0.0.5']
     },
     { name: '--url and --port exclude each other', input: { url: 'wss://u.example', port: 1 }, want: 'TARGET_INVALID' },
     { name: 'R33: the policy holds for the environment too', input: { envUrl: 'ws://8.8.8.8' }, want: 'URL_INSECURE' },

@@ -312,10 +312,10 @@ t.test('refusals name file, line, key and fix, and end with 78', async (t) => {
       'placeholder'
     ],
     [
-      'TLS, which we cannot serve yet',
-      '{ gateway: { mode: "local", tls: { enabled: true } } }',
+      'a header that would hold another',
+      '{ gateway: { mode: "local", http: { securityHeaders: { strictTransportSecurity: "x\\r\\ny: z" } } } }',
       'CONFIG_INVALID',
-      'gateway.tls.enabled'
+      'gateway.http.securityHeaders.strictTransportSecurity'
     ]
   ]
   for (const [name, text, code, message] of cases) {
@@ -380,6 +380,25 @@ t.test('sections we do not own are left alone; unused keys of the reference warn
   t.throws(() => {
     ;(config.gateway.auth.rateLimit as { maxAttempts: number }).maxAttempts = 99
   }, 'the Config is frozen to its depth')
+})
+
+t.test('devices that become administrators by themselves warn at every start', async (t) => {
+  for (const [enabled, scopes, warned] of [
+    [true, ['operator.read', 'operator.admin'], 1],
+    [true, ['operator.read'], 0],
+    [true, undefined, 0],
+    [false, ['operator.admin'], 0]
+  ] as const) {
+    const { warnings } = await load({
+      gateway: {
+        mode: 'local',
+        trustedProxies: ['10.0.0.2'],
+        auth: { mode: 'trusted-proxy', trustedProxy: { userHeader: 'X-User', deviceAutoApprove: { enabled, scopes } } }
+      }
+    })
+    const found = warnings.filter((each) => each.startsWith('gateway.auth.trustedProxy.deviceAutoApprove: '))
+    t.equal(found.length, warned, `${enabled} ${scopes}`)
+  }
 })
 
 t.test('every key of the reference is honoured, warned about or refused', async (t) => {

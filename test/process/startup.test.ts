@@ -11,7 +11,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { localSocketPath, resolvePaths } from '../../src/config/paths.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { RawClient } from '../support/client.ts'
-import { freePort, startProcess, type TestProcess, TOKEN, tempDir } from '../support/gateway.ts'
+import { freePort, printed, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
 
 t.jobs = 2
 t.setTimeout(110_000)
@@ -382,6 +382,18 @@ t.test('starting', { jobs: 2 }, async (t) => {
     t.equal(code, 0)
   })
 
+  t.test('SIGTERM: a peer that says nothing, or half of a request, keeps nobody waiting', async (t) => {
+    const run = await startProcess(t, { config: local({ auth }) })
+    for (const start of ['', 'GET / HT']) {
+      const socket = connect(run.port, '127.0.0.1').on('error', () => {})
+      await once(socket, 'connect')
+      socket.write(start)
+      t.teardown(() => socket.destroy())
+    }
+    run.child.kill('SIGTERM')
+    t.equal(await run.exited, 0)
+  })
+
   t.test('a state folder whose path is too long for a socket still has one', async (t) => {
     const stateDir = join(tempDir(t), 'd'.repeat(60), 'e'.repeat(60))
     mkdirSync(stateDir, { recursive: true })
@@ -490,10 +502,6 @@ t.test('R3: an embedder cannot listen beyond loopback without auth', async (t) =
     await socketApp.close()
   }
 })
-
-async function printed({ child, output }: TestProcess, text: string): Promise<void> {
-  while (!output().includes(text)) await once(child.stdout!, 'data')
-}
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return

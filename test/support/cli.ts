@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { runCommand } from '../../src/cli/command-runner.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { reportError } from '../../src/cli/errors.ts'
@@ -39,4 +41,33 @@ export async function runCli(env: NodeJS.ProcessEnv, words: readonly string[], m
     reportError(io, error, args.includes('--json'))
   }
   return said
+}
+
+/** The command's file. */
+export const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname
+
+/** Starts the real command. */
+export function startCli(args: readonly string[], env: NodeJS.ProcessEnv) {
+  return spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** How a process of the command ended. */
+export interface Outcome {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** Runs the real command in a process of its own. */
+export async function spawnCli(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
+  const child = startCli(args, env)
+  const outcome: Outcome = { code: null, stdout: '', stderr: '' }
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    outcome.stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    outcome.stderr += text
+  })
+  const [code] = await once(child, 'close')
+  return { ...outcome, code }
 }

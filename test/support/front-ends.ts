@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -22,17 +22,36 @@ export interface FrontEnd {
   start(t: Test, listen: { host: string; port: number }, upstream: string): Promise<void>
 }
 
-/** The proxies that people use, with the configuration that the documentation gives. */
+/** The proxies that people use, with the configuration that the guide gives. */
 export const FRONT_ENDS: readonly FrontEnd[] = [
   { name: 'nginx', program: findProgram(['nginx']), start: startNginx },
   { name: 'caddy', program: findProgram(['caddy']), start: startCaddy }
 ]
 
+const GUIDE = readFileSync(new URL('../../docs/remote-access.md', import.meta.url), 'utf8')
+
+// A configuration as the guide gives it, with what is different here; the guide is wrong when a line is not there.
+function fromGuide(language: string, changes: Record<string, string>): string {
+  let text = new RegExp(`^\`\`\`${language}\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(GUIDE)?.[1] ?? ''
+  for (const [line, other] of Object.entries(changes)) {
+    if (!text.includes(line)) throw new Error(`the guide's ${language} has no "${line}"`)
+    text = text.replace(line, () => other)
+  }
+  return text
+}
+
 async function startNginx(t: Test, listen: { host: string; port: number }, upstream: string): Promise<void> {
   const dir = tempDir(t)
   mkdirSync(join(dir, 'tmp'))
   writeFileSync(join(dir, 'users'), USERS.map((user) => `${user}:{PLAIN}${PASSWORD}\n`).join(''))
-  const target = upstream.startsWith('unix:') ? `http://${upstream}:` : `http://${upstream}`
+  const server = fromGuide('nginx', {
+    'listen 443 ssl;': `listen ${listen.host}:${listen.port};`,
+    'server_name gateway.example.com;': '',
+    'ssl_certificate /etc/ssl/gateway.pem;': '',
+    'ssl_certificate_key /etc/ssl/gateway-key.pem;': '',
+    '/etc/nginx/gateway-users': join(dir, 'users'),
+    'http://unix:/run/openclaw/proxy.sock:': upstream.startsWith('unix:') ? `http://${upstream}:` : `http://${upstream}`
+  })
   writeFileSync(
     join(dir, 'nginx.conf'),
     `daemon off; master_process off; pid ${dir}/pid; error_log stderr error;
@@ -41,26 +60,7 @@ http {
   access_log off;
   client_body_temp_path ${dir}/tmp; proxy_temp_path ${dir}/tmp; fastcgi_temp_path ${dir}/tmp;
   uwsgi_temp_path ${dir}/tmp; scgi_temp_path ${dir}/tmp;
-  map $http_upgrade $connection_upgrade { default upgrade; '' close; }
-  server {
-    listen ${listen.host}:${listen.port};
-    auth_basic "gateway";
-    auth_basic_user_file ${dir}/users;
-    location / {
-      proxy_pass ${target};
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_set_header Authorization "";
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-Host $http_host;
-      proxy_set_header X-Forwarded-User $remote_user;
-      proxy_set_header X-Real-IP "";
-      proxy_set_header Forwarded "";
-    }
-  }
+  ${server}
 }
 `
   )
@@ -73,28 +73,13 @@ http {
 
 async function startCaddy(t: Test, listen: { host: string; port: number }, upstream: string): Promise<void> {
   const dir = tempDir(t)
-  const target = upstream.startsWith('unix:') ? `unix/${upstream.slice('unix:'.length)}` : upstream
-  writeFileSync(
-    join(dir, 'Caddyfile'),
-    `{
-  admin off
-  auto_https off
-  storage file_system ${dir}/data
-}
-http://:${listen.port} {
-  bind ${listen.host}
-  basicauth {
-${USERS.map((user) => `    ${user} ${BCRYPT}`).join('\n')}
-  }
-  reverse_proxy ${target} {
-    header_up -Authorization
-    header_up -X-Real-IP
-    header_up -Forwarded
-    header_up X-Forwarded-User {http.auth.user.id}
-  }
-}
-`
-  )
+  const site = fromGuide('caddyfile', {
+    'gateway.example.com {': `http://:${listen.port} {\n  bind ${listen.host}`,
+    'you@example.com HASH': USERS.map((user) => `${user} ${BCRYPT}`).join('\n'),
+    'unix//run/openclaw/proxy.sock': upstream.startsWith('unix:') ? `unix/${upstream.slice('unix:'.length)}` : upstream
+  })
+  const global = `{\n  admin off\n  auto_https off\n  storage file_system ${dir}/data\n}\n`
+  writeFileSync(join(dir, 'Caddyfile'), global + site)
   const env = { PATH: process.env.PATH, HOME: dir, XDG_DATA_HOME: dir, XDG_CONFIG_HOME: dir }
   const args = ['run', '--config', join(dir, 'Caddyfile'), '--adapter', 'caddyfile']
   await run(t, spawn(findProgram(['caddy'])!, args, { env, stdio: ['ignore', 'ignore', 'pipe'] }), listen)

@@ -155,3 +155,8 @@ export async function startProcess(
     exited
   }
 }
+
+/** Waits until a process has printed a text. */
+export async function printed({ child, output }: TestProcess, text: string): Promise<void> {
+  while (!output().includes(text)) await once(child.stdout!, 'data')
+}

@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import type { ClientOptions } from 'ws'
-import { selfSigned } from './certificate.ts'
 import { tempDir } from './gateway.ts'
+import { makePair } from './tls.ts'
 
 /** The fake machine's name in its tailnet, and its addresses. */
 export const TAILNET_NAME = 'box.tail1.ts.net'
@@ -141,7 +141,7 @@ export interface TailnetFile extends TailnetSettings {
 /** Starts a tailnet of fakes that is gone after the test. */
 export async function startTailnet(t: Test, options: TailnetOptions = {}): Promise<Tailnet> {
   const dir = tempDir(t)
-  const { key, cert } = selfSigned([TAILNET_NAME, '127.0.0.1'])
+  const { key, cert } = await makePair({ names: [TAILNET_NAME, '127.0.0.1'] })
   const { uid, ...given } = options
   const settings: TailnetFile = {
     peers: {

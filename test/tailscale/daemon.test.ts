@@ -312,7 +312,7 @@ t.test('the command is found on PATH by absolute folders alone, and is told no s
   t.equal(await daemon.cli.version(), '1.90.0')
   const text = readFileSync(seen, 'utf8')
   t.match(text, /HOME=\/home\/x/)
-  t.notMatch(text, /canary/)
+  t.notMatch(text, /canary-secret/)
   t.match(text, /^--socket \S+none\.sock version$/m)
 
   mkdirSync(join(dir, 'a', 'tailscale'), { recursive: true })

@@ -1,6 +1,6 @@
 import { css, html, nothing, type TemplateResult } from 'lit'
 import type { Control } from '../control.ts'
-import { ago, clientName, deviceName, scopeName, shortId } from '../format.ts'
+import { ago, clientName, deviceName, scopeName, shortId, userWords } from '../format.ts'
 import type { AskDialog, Question } from '../parts/dialog.ts'
 import '../parts/dialog.ts'
 import { clientIcon, icon } from '../parts/icon.ts'
@@ -102,7 +102,7 @@ export class DevicesPage extends View {
   ]
 
   protected override watches() {
-    return [this.control.devices, this.control.session]
+    return [this.control.devices, this.control.monitor, this.control.session]
   }
 
   protected override get ticking() {
@@ -149,15 +149,16 @@ export class DevicesPage extends View {
   }
 
   #pending(device: PendingDevice): TemplateResult {
-    const name = deviceName(device)
+    const name = whoAsks(device)
     return html`<li class="device">
       <span class="glyph">${icon(clientIcon(device.clientId, device.platform), 22)}</span>
       <div>
         <div class="name">
-          ${name} ${device.isRepair ? html`<span class="badge">Known device, new request</span>` : nothing}
+          ${name} ${device.user ? html`<span class="badge accent">${icon('check', 14)} Verified user</span>` : nothing}
+          ${device.isRepair ? html`<span class="badge">Known device, new request</span>` : nothing}
         </div>
         <div class="faint facts">
-          ${facts(device)} · asked ${ago(device.ts)} · key <span class="mono">${shortId(device.deviceId)}</span>
+          ${device.user ? `Calls itself “${deviceName(device)}” · ` : nothing}${facts(device)} · asked ${ago(device.ts)} · key&nbsp;<span class="mono">${shortId(device.deviceId)}</span>
         </div>
         ${scopes(device)}
       </div>
@@ -180,7 +181,7 @@ export class DevicesPage extends View {
           ${roles.length === 0 ? html`<span class="badge">No access</span>` : nothing}
         </div>
         <div class="faint facts">
-          ${facts(device)} · ${presence(device)} · key <span class="mono">${shortId(device.deviceId)}</span>
+          ${facts(device)} · ${this.#presence(device)} · key&nbsp;<span class="mono">${shortId(device.deviceId)}</span>
         </div>
         ${scopes(device)}
       </div>
@@ -202,13 +203,23 @@ export class DevicesPage extends View {
     </li>`
   }
 
+  #presence({ connected, deviceId, lastSeenAtMs }: PairedDevice): TemplateResult {
+    if (!connected) return lastSeenAtMs === undefined ? html`never seen` : html`seen ${ago(lastSeenAtMs)}`
+    const { presence } = this.control.monitor
+    const user = presence.find((each) => each.deviceId === deviceId && each.reason === 'connect')?.user
+    return html`<span class="on">connected${user ? ` as ${userWords(user)}` : ''}</span>`
+  }
+
   #approve(device: PendingDevice): void {
     const wide = device.scopes?.includes('operator.admin')
+    const what = device.user ? `The device calls itself “${deviceName(device)}”. ` : ''
     this.#ask({
-      title: `Let ${deviceName(device)} in?`,
-      text: wide
-        ? 'It asks for full control of this gateway: everything you can do, it can do.'
-        : 'It keeps its access until you revoke it.',
+      title: `Let ${whoAsks(device)} in?`,
+      text: `${what}${
+        wide
+          ? 'It asks for full control of this gateway: everything you can do, it can do.'
+          : 'It keeps its access until you revoke it.'
+      }`,
       confirm: 'Approve',
       run: () => this.control.devices.approve(device.requestId)
     })
@@ -216,7 +227,7 @@ export class DevicesPage extends View {
 
   #reject(device: PendingDevice): void {
     this.#ask({
-      title: `Turn ${deviceName(device)} away?`,
+      title: `Turn ${whoAsks(device)} away?`,
       text: 'The request is dropped. The device may ask again.',
       confirm: 'Reject',
       danger: true,
@@ -259,6 +270,11 @@ export class DevicesPage extends View {
   }
 }
 
+/** Who a request is from: a verified user where there is one, else what the device calls itself. */
+function whoAsks(device: PendingDevice): string {
+  return device.user ?? deviceName(device)
+}
+
 function facts(device: PendingDevice | PairedDevice): string {
   const kind = device.label || device.displayName ? clientName(device.clientId) : undefined
   return [kind, device.platform, device.remoteIp].filter(Boolean).join(' · ') || 'Unknown platform'
@@ -270,11 +286,6 @@ function rolesOf({ tokens = [], scopes = [], roles = [], role }: PairedDevice): 
   // Approved, but not yet back to fetch its token.
   if (held.size === 0 && scopes.length > 0) return roles.length > 0 ? roles : [role ?? 'operator']
   return [...held]
-}
-
-function presence(device: PairedDevice): TemplateResult {
-  if (device.connected) return html`<span class="on">connected</span>`
-  return device.lastSeenAtMs === undefined ? html`never seen` : html`seen ${ago(device.lastSeenAtMs)}`
 }
 
 function scopes(device: PendingDevice | PairedDevice): TemplateResult {

@@ -1,12 +1,12 @@
 import { css, html, nothing, type TemplateResult } from 'lit'
 import type { PresenceEntry } from '../../src/protocol/frames.ts'
 import type { Control } from '../control.ts'
-import { clientName, duration, megabytes, methodName, milliseconds } from '../format.ts'
+import { clientName, duration, megabytes, milliseconds, userWords } from '../format.ts'
 import { LineChart, type Point } from '../parts/chart.ts'
 import { clientIcon, icon } from '../parts/icon.ts'
 import { base } from '../parts/styles.ts'
-import type { Exposure } from '../state/monitor.ts'
 import { View } from '../view.ts'
+import './reach.ts'
 
 const FLOOR_MS = 10
 
@@ -95,17 +95,6 @@ export class OverviewPage extends View {
       }
       .half h2 {
         margin-bottom: 0.9rem;
-      }
-      dl {
-        display: grid;
-        grid-template-columns: minmax(6rem, auto) minmax(0, 1fr);
-        gap: 0.65rem 1rem;
-      }
-      dt {
-        color: var(--ink-soft);
-      }
-      dd {
-        overflow-wrap: anywhere;
       }
       .client {
         display: flex;
@@ -201,7 +190,7 @@ export class OverviewPage extends View {
         ${this.#delay()}
         <section class="card half" aria-labelledby="reach">
           <h2 id="reach">Reach and access</h2>
-          ${this.#reach()}
+          <ui-reach .control=${this.control}></ui-reach>
         </section>
         <section class="card half" aria-labelledby="clients">
           <h2 id="clients">Connected clients</h2>
@@ -261,31 +250,13 @@ export class OverviewPage extends View {
     </section>`
   }
 
-  #reach(): TemplateResult {
-    const { session, monitor } = this.control
-    const { bind, port, tailscale, listeners, authMode } = monitor.exposure
-    const mode = authMode ?? (session.hello?.snapshot.authMode as string | undefined)
-    const host = monitor.presence.find(({ reason, mode: kind }) => reason === 'self' || kind === 'gateway')
-    return html`<dl>
-      ${row('Host', host?.host && [host.host, host.platform].filter(Boolean).join(' · '))}
-      ${row('Reachable from', bind && reachOf(bind))} ${row('Port', port)}
-      ${row('Authentication', mode && (modes[mode] ?? mode))} ${row('Tailscale', tailscaleWords(tailscale))}
-      ${row('Signed in with', session.hello && signedInWith(session.hello.auth.method))}
-      ${row(
-        'Listening on',
-        listeners && listeners.length > 0
-          ? html`<ul>
-              ${listeners.map((each) => html`<li class="mono">${listenerWords(each)}</li>`)}
-            </ul>`
-          : undefined
-      )}
-    </dl>`
-  }
-
   #client(entry: PresenceEntry): TemplateResult {
     const mine = entry.deviceId !== undefined && entry.deviceId === this.control.session.deviceId
     const kind = entry.clientId === undefined ? undefined : clientName(entry.clientId)
+    const name = entry.host ?? kind ?? entry.text ?? 'Client'
+    // Who it is comes from a front end that was believed; what it is called, from the client itself.
     const facts = [
+      entry.user ? name : undefined,
       entry.host ? kind : undefined,
       entry.platform,
       entry.ip,
@@ -295,7 +266,7 @@ export class OverviewPage extends View {
       <span class="glyph">${icon(clientIcon(entry.clientId, entry.platform))}</span>
       <div class="who">
         <div class="name">
-          ${entry.host ?? kind ?? entry.text ?? 'Client'} ${mine ? html`<span class="badge accent">This browser</span>` : nothing}
+          ${entry.user ? userWords(entry.user) : name} ${mine ? html`<span class="badge accent">This browser</span>` : nothing}
         </div>
         <div class="faint">${facts.filter(Boolean).join(' · ')}</div>
       </div>
@@ -316,10 +287,6 @@ function tile(title: string, value: unknown, note: string): TemplateResult {
   </section>`
 }
 
-function row(title: string, value: unknown): TemplateResult | typeof nothing {
-  return value === undefined || value === '' ? nothing : html`<dt>${title}</dt><dd>${value}</dd>`
-}
-
 function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`
 }
@@ -331,42 +298,6 @@ function moment(ts: number): string {
     minute: '2-digit',
     ...(sameDay ? {} : { day: 'numeric', month: 'short' })
   }).format(ts)
-}
-
-const reach: Record<string, string> = {
-  loopback: 'This machine only',
-  lan: 'The local network',
-  tailnet: 'The tailnet, and this machine',
-  auto: 'This machine where possible, else every network'
-}
-
-function reachOf(bind: string): string {
-  return reach[bind] ?? (bind === 'custom' ? 'One chosen address, and this machine' : bind)
-}
-
-const modes: Record<string, string> = {
-  token: 'Shared token',
-  password: 'Shared password',
-  'trusted-proxy': 'Identity-aware proxy',
-  none: 'None'
-}
-
-function signedInWith(method: string): string {
-  return method === 'device-token' ? 'This browser’s own token' : methodName(method)
-}
-
-function tailscaleWords(tailscale: Exposure['tailscale']): string | undefined {
-  if (!tailscale?.mode) return undefined
-  if (tailscale.mode === 'off') return 'Off'
-  const mode = tailscale.mode === 'serve' ? 'Serve' : tailscale.mode === 'funnel' ? 'Funnel, public' : tailscale.mode
-  const trouble = tailscale.error ?? tailscale.state
-  return [mode, tailscale.url ?? trouble].filter(Boolean).join(' · ')
-}
-
-function listenerWords(listener: NonNullable<Exposure['listeners']>[number]): string {
-  if (typeof listener === 'string') return listener
-  const { address, host, port, path, kind } = listener
-  return address ?? path ?? (host ? `${host.includes(':') ? `[${host}]` : host}:${port ?? ''}` : (kind ?? ''))
 }
 
 customElements.define('ui-overview', OverviewPage)

@@ -1,10 +1,11 @@
-import { css, html, LitElement, nothing } from 'lit'
+import { css, html, nothing } from 'lit'
+import { Copying } from './copy.ts'
 import { icon } from './icon.ts'
 import { base } from './styles.ts'
 
 /** A command to run, where to run it, and a button that copies it. */
-export class CommandLine extends LitElement {
-  static override properties = { command: {}, where: {}, copied: { state: true } }
+export class CommandLine extends Copying {
+  static override properties = { ...Copying.properties, command: {}, where: {} }
   static override styles = [
     base,
     css`
@@ -49,44 +50,27 @@ export class CommandLine extends LitElement {
   ]
   declare command: string
   declare where: string | undefined
-  declare copied: boolean
-
-  constructor() {
-    super()
-    this.copied = false
-  }
 
   override render() {
     return html`
       ${this.where ? html`<p>Run on the ${this.where.replace(/^this /, '')}:</p>` : nothing}
       <div class="line">
         <code>${words(this.command)}</code>
-        <button type="button" @click=${this.#copy} aria-label=${this.copied ? 'Copied' : 'Copy command'}>
+        <button type="button" @click=${() => this.copy(this.command)} aria-label=${this.copied ? 'Copied' : 'Copy command'}>
           ${icon(this.copied ? 'check' : 'copy', 18)}
         </button>
       </div>
       <span class="visually-hidden" role="status">${this.copied ? 'Copied' : ''}</span>
     `
   }
-
-  async #copy() {
-    try {
-      await navigator.clipboard.writeText(this.command)
-      this.copied = true
-      setTimeout(() => {
-        this.copied = false
-      }, 2_000)
-    } catch {
-      // Plain HTTP has no clipboard: select it, and the visitor's own shortcut copies.
-      const code = this.renderRoot.querySelector('code')
-      if (code) getSelection()?.selectAllChildren(code)
-    }
-  }
 }
 
-/** A line may break between words only, however a word hyphenates. */
+/** A line may break between words, or after the dots of a long one, however a word hyphenates. */
 function words(command: string) {
-  return command.split(' ').map((word, index) => html`${index === 0 ? '' : ' '}<span>${word}</span>`)
+  return command.split(' ').map((word, index) => {
+    const parts = word.split(/(?<=\w\.)(?=\w)/)
+    return html`${index === 0 ? '' : ' '}<span>${parts.map((part, at) => html`${at === 0 ? nothing : html`<wbr />`}${part}`)}</span>`
+  })
 }
 
 customElements.define('ui-command', CommandLine)

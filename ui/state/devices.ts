@@ -13,6 +13,8 @@ export interface PendingDevice {
   roles?: string[]
   scopes?: string[]
   remoteIp?: string
+  /** Who asks, where a trusted proxy or Tailscale says so; everything else is the device's own word. */
+  user?: string
   isRepair?: boolean
   ts: number
 }
@@ -51,6 +53,8 @@ export class Devices extends Store {
       session.on(event, () => void this.refresh())
     }
     session.addEventListener('change', () => {
+      // Whoever signs in next may not be allowed to see this.
+      if (!session.hello) this.#forget()
       if (session.phase.name === 'open') void this.refresh()
     })
   }
@@ -101,6 +105,14 @@ export class Devices extends Store {
   async remove(deviceId: string): Promise<void> {
     await this.#session.request('device.pair.remove', { deviceId })
     await this.#ended(deviceId)
+  }
+
+  #forget(): void {
+    this.#asked++
+    this.pending = []
+    this.paired = []
+    this.loaded = false
+    this.error = undefined
   }
 
   // Whoever cuts off this very browser means it: a secret still at hand must not let it back in.

@@ -1,6 +1,7 @@
 import type { PresenceEntry } from '../../src/protocol/frames.ts'
 import type { Session } from './session.ts'
 import { Store } from './store.ts'
+import type { Exposure } from './ways-in.ts'
 
 const POLL_MS = 3_000
 const MAX_SAMPLES = 240
@@ -8,19 +9,23 @@ const MAX_SAMPLES = 240
 /** The parts of the health and status documents that the page shows. */
 export interface HealthReport {
   ok?: boolean
+  /** By the gateway's clock. */
+  ts?: number
   uptimeMs?: number
   memory?: { rssBytes?: number; heapUsedBytes?: number }
   warnings?: string[]
   eventLoop?: { degraded?: boolean; delayP99Ms?: number; delayMaxMs?: number; utilization?: number }
 }
 
-/** The part of `status` that says how the gateway can be reached. */
-export interface Exposure {
-  bind?: string
-  port?: number
-  authMode?: string
-  tailscale?: { mode?: string; state?: string; url?: string; error?: string }
-  listeners?: (string | { kind?: string; address?: string; host?: string; port?: number; path?: string })[]
+/** How the configuration file and the running gateway stand to each other. */
+export interface ConfigReload {
+  problem?: string
+  restart?: string[]
+}
+
+interface StatusReport extends HealthReport {
+  gateway?: Exposure
+  configReload?: ConfigReload
 }
 
 /** One moment of the gateway's life. */
@@ -35,9 +40,12 @@ export class Monitor extends Store {
   health: HealthReport = {}
   presence: PresenceEntry[] = []
   exposure: Exposure = {}
+  configReload: ConfigReload = {}
   samples: Sample[] = []
   /** When the gateway started, by this browser's clock. */
   startedAt: number | undefined
+  /** How far this browser's clock is ahead of the gateway's, in milliseconds. */
+  clockAheadMs = 0
   readonly #session: Session
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -50,6 +58,8 @@ export class Monitor extends Store {
       this.changed()
     })
     session.addEventListener('change', () => {
+      // Whoever signs in next may not be allowed to see this.
+      if (!session.hello) this.#forget()
       if (session.phase.name === 'open') this.#begin()
       else this.#pause()
     })
@@ -63,8 +73,18 @@ export class Monitor extends Store {
     const { snapshot } = this.#session.hello!
     this.presence = snapshot.presence
     this.startedAt = Date.now() - snapshot.uptimeMs
-    this.#take((snapshot.health ?? {}) as HealthReport)
+    const health = (snapshot.health ?? {}) as HealthReport
+    this.clockAheadMs = health.ts === undefined ? 0 : Date.now() - health.ts
+    this.#take(health)
     void this.#poll()
+  }
+
+  #forget(): void {
+    this.health = {}
+    this.presence = []
+    this.exposure = {}
+    this.configReload = {}
+    this.samples = []
   }
 
   #pause(): void {
@@ -75,11 +95,14 @@ export class Monitor extends Store {
     clearTimeout(this.#timer)
     try {
       // `status` knows more; `health` answers everyone.
-      const { gateway, ...report } = await this.#session.request<HealthReport & { gateway?: Exposure }>(
+      const { gateway, configReload, ...report } = await this.#session.request<StatusReport>(
         this.#session.can('operator.read') ? 'status' : 'health',
         {}
       )
-      if (gateway) this.exposure = gateway
+      if (gateway) {
+        this.exposure = gateway
+        this.configReload = configReload ?? {}
+      }
       this.#take(report)
     } catch {
       // The session shows a lost connection; a gateway that is busy is asked again.

@@ -31,7 +31,13 @@ export type SessionPhase =
   | { name: 'lost'; retryAt: number; error: GatewayError }
   | { name: 'pairing'; retryAt: number; requestId: string | undefined; error: GatewayError }
   | { name: 'limited'; retryAt: number; error: GatewayError }
-  | { name: 'signed-out'; error: GatewayError | undefined; busy: boolean }
+  | {
+      name: 'signed-out'
+      error: GatewayError | undefined
+      busy: boolean
+      /** True when nothing has to be typed to come back: somebody vouches for this visitor. */
+      vouched?: boolean
+    }
 
 interface Credential {
   kind: 'launch' | 'secret' | 'device' | 'none'
@@ -44,9 +50,10 @@ export class Session extends Store {
   /** The last greeting; kept through a reconnect, gone after sign-out. */
   hello: HelloOk | undefined
   deviceId: string | undefined
+  /** Tells this page's own entry of the presence list from all others. */
+  readonly instanceId = hex(crypto.getRandomValues(new Uint8Array(12)))
   #client: GatewayClient | undefined
   #signer: DeviceSigner | undefined
-  readonly #instanceId = hex(crypto.getRandomValues(new Uint8Array(12)))
 
   /** Takes whatever credential this visit came with, and tries each in turn. */
   async start(): Promise<void> {
@@ -70,14 +77,21 @@ export class Session extends Store {
     await this.#enter([bySecret(secret)])
   }
 
+  /** Comes back with nothing typed, as whoever a proxy or Tailscale says it is. */
+  async signInAgain(): Promise<void> {
+    this.#become({ name: 'connecting' })
+    await this.#enter([])
+  }
+
   /** Forgets every credential of this browser. The key stays: alone it opens nothing. */
   signOut(): void {
     deviceToken.clear()
     sharedSecret.clear()
     this.#client?.close()
     this.#client = undefined
+    const vouched = ['tailscale', 'trusted-proxy', 'none'].includes(this.hello?.auth.method ?? '')
     this.hello = undefined
-    this.#become({ name: 'signed-out', error: undefined, busy: false })
+    this.#become({ name: 'signed-out', error: undefined, busy: false, vouched })
   }
 
   /** Cuts the wait for the next try short. */
@@ -135,14 +149,14 @@ export class Session extends Store {
         version: 'bundled',
         platform: navigator.platform || 'web',
         displayName: browserName(navigator.userAgent),
-        instanceId: this.#instanceId,
+        instanceId: this.instanceId,
         timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone
       },
       role: 'operator',
       scopes: SCOPES,
       device: this.#signer,
       // Once the gateway gave this browser a token of its own, that is what it comes back with.
-      auth: () => (this.hello && byDeviceToken()?.claim()) || credential.claim(),
+      auth: () => (this.hello?.auth.deviceToken && byDeviceToken()?.claim()) || credential.claim(),
       reconnect: true,
       params: { locale: navigator.language, userAgent: navigator.userAgent },
       onHello: (hello) => {

@@ -46,6 +46,7 @@ async function explainAction(io: Io, options: ExplainOptions): Promise<void> {
     mode: gateway.mode,
     remoteUrl: gateway.remote.url,
     localPort: gateway.port,
+    localTls: gateway.tls.enabled,
     localSocket: paths.localSocket
   })
   const targets = await Promise.all(

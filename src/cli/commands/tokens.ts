@@ -3,7 +3,7 @@ import type { Connection } from '../../client/connect.ts'
 import { SCOPES } from '../../protocol/scopes.ts'
 import { parseExpiry } from '../expiry.ts'
 import { addTargetOptions, parseTimeout, type TargetOptions, withGateway } from '../gateway-call.ts'
-import type { Status } from '../health.ts'
+import { loopbackUrl, type Status } from '../health.ts'
 import { CliError, type Io } from '../io.ts'
 import { formatDuration, printable, printJson, styleOf } from '../output.ts'
 import { formatMoment, tableLayout } from '../table.ts'
@@ -183,7 +183,7 @@ async function parseScopes(given: readonly string[]): Promise<string[]> {
 async function baseUrl({ client, endpoint }: Connection, timeoutMs: number): Promise<string> {
   if (endpoint.kind === 'url') return endpoint.url.href.replace(/\/$/, '')
   const status = await client.request<Status>('status', {}, { timeoutMs })
-  return `ws://127.0.0.1:${status.gateway?.port ?? 18789}`
+  return loopbackUrl(status, 18789)
 }
 
 function lastUse({ connected, lastUsedAtMs, lastUsedFrom = '' }: Listed): string {

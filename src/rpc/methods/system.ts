@@ -6,6 +6,7 @@ import { RpcError } from '../../protocol/errors.ts'
 import type { ReloadState } from '../../reload.ts'
 import type { GatewayIdentity } from '../../store/identity.ts'
 import type { ExposureState } from '../../tailscale/exposure.ts'
+import type { TlsMaterial } from '../../tls/material.ts'
 import type { Health } from '../health.ts'
 import type { Hub } from '../hub.ts'
 import { defineMethod, type Method } from '../method.ts'
@@ -26,6 +27,8 @@ export interface SystemDeps {
   server: { version: string; bootId: string }
   /** Addresses the process listens on, as it reports them. */
   listeners(): readonly string[]
+  /** What the main listener serves, when it speaks TLS. */
+  tls: TlsMaterial | undefined
 }
 
 const none = Type.Object({}, { additionalProperties: false })
@@ -55,6 +58,7 @@ export function systemMethods(deps: SystemDeps): Method[] {
             port: gateway.port,
             authMode: gateway.auth.mode,
             tailscale: { mode: gateway.tailscale.mode, ...deps.exposure() },
+            tls: tlsStatus(deps.tls),
             listeners: deps.listeners()
           },
           memory: { rssBytes: rss, heapUsedBytes: heapUsed },
@@ -153,4 +157,11 @@ export function systemMethods(deps: SystemDeps): Method[] {
       }
     })
   ]
+}
+
+function tlsStatus(tls: TlsMaterial | undefined) {
+  if (tls === undefined) return { enabled: false }
+  const { current, problem } = tls
+  const { fingerprint, notAfter } = current
+  return { enabled: true, fingerprint, notAfter: notAfter.toISOString(), ...(problem === undefined ? {} : { problem }) }
 }

@@ -1,0 +1,61 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { describeAddress } from '../auth/addresses.ts'
+import type { Env } from '../config/paths.ts'
+import { auditMethods } from '../rpc/methods/audit.ts'
+import { configMethods } from '../rpc/methods/config.ts'
+import { deviceMethods } from '../rpc/methods/devices.ts'
+import { logMethods } from '../rpc/methods/logs.ts'
+import { systemMethods } from '../rpc/methods/system.ts'
+import { tokenMethods } from '../rpc/methods/tokens.ts'
+import { Registry } from '../rpc/registry.ts'
+
+/** What the plugin is told. */
+export interface MethodsOptions {
+  env: Env
+  logFile: string
+}
+
+/** Every RPC method that clients can call, by family. */
+async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): Promise<void> {
+  const { devices, health, hub, identity, live, log, presence, serverInfo, tls, tokens, trail } = app
+  const system = systemMethods({
+    config: () => live.config,
+    reload: () => app.reloader?.state,
+    exposure: () => app.exposure?.state(),
+    listeners: () => [...app.addresses().map(describeAddress), ...app.alsoListening],
+    hub,
+    presence,
+    health,
+    identity,
+    server: serverInfo,
+    tls
+  })
+  const config = configMethods({
+    paths: live.config.paths,
+    env,
+    version: serverInfo.version,
+    publish: (event, payload) => hub.publish(event, payload),
+    log,
+    reloader: () => app.reloader
+  })
+  app.decorate(
+    'registry',
+    new Registry([
+      ...system,
+      ...config,
+      ...logMethods({ file: logFile }),
+      ...deviceMethods({ devices, hub, trail }),
+      ...tokenMethods({ tokens, hub, trail }),
+      ...auditMethods({ trail })
+    ])
+  )
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    registry: Registry
+  }
+}
+
+export default fp(methods, { name: 'methods', dependencies: ['state', 'tls', 'reload'], fastify: '5.x' })

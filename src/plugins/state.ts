@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto'
+import type { DatabaseSync } from 'node:sqlite'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { IssuedCredentials, Witness } from '../auth/authenticate.ts'
+import type { Env } from '../config/paths.ts'
+import type { Config } from '../config/types.ts'
+import { Tailnet } from '../identity/tailnet.ts'
+import { createWitness } from '../identity/witness.ts'
+import { Live } from '../live.ts'
+import { VERSION } from '../package.ts'
+import { startClock } from '../rpc/clock.ts'
+import { drain } from '../rpc/drain.ts'
+import { Health } from '../rpc/health.ts'
+import { Hub } from '../rpc/hub.ts'
+import { LIMITS } from '../rpc/limits.ts'
+import { PreauthSockets } from '../rpc/preauth.ts'
+import { Presence, selfEntry } from '../rpc/presence.ts'
+import { DeviceStore } from '../store/devices.ts'
+import { type GatewayIdentity, gatewayIdentity } from '../store/identity.ts'
+import { TokenStore } from '../store/tokens.ts'
+import { Trail } from '../store/trail.ts'
+import type { Exposure } from '../tailscale/exposure.ts'
+
+/** What the plugin is told. */
+export interface StateOptions {
+  config: Config
+  db: DatabaseSync
+  env: Env
+}
+
+/** The state that everything shares: the stores, the policy in force, and who is connected. */
+async function state(app: FastifyInstance, { config, db, env }: StateOptions): Promise<void> {
+  const server = { version: VERSION, buildId: `openclaw-gateway-${VERSION}`, bootId: randomUUID() }
+  const live = new Live(config)
+  const devices = new DeviceStore(db)
+  const tokens = new TokenStore(db)
+  const trail = new Trail(db, app.log)
+  const tailnet = new Tailnet({ env, socket: config.gateway.tailscale.socket }, app.log)
+  const hub = new Hub()
+  const health = new Health()
+  const presence = new Presence(hub, selfEntry(server))
+  const waiting = new PreauthSockets(LIMITS.handshakeMs)
+  const witness = createWitness(() => live.access, tailnet, app.log)
+
+  app.decorate('serverInfo', server)
+  app.decorate('identity', gatewayIdentity(db))
+  app.decorate('live', live)
+  app.decorate('config', { getter: () => live.config })
+  app.decorate('devices', devices)
+  app.decorate('tokens', tokens)
+  app.decorate('trail', trail)
+  app.decorate('tailnet', tailnet)
+  app.decorate('exposure', undefined)
+  app.decorate('alsoListening', [])
+  app.decorate('witness', witness)
+  app.decorate('credentials', {
+    findToken: (hash) => devices.findToken(hash),
+    findLaunchCode: (hash) => devices.findLaunchCode(hash),
+    findNamedToken: (hash) => tokens.find(hash),
+    namedTokenUsed: (id, address) => void tokens.used(id, address)
+  })
+  app.decorate('hub', hub)
+  app.decorate('health', health)
+  app.decorate('presence', presence)
+  app.decorate('waiting', waiting)
+  app.decorate('drain', () => drain(hub, waiting, health))
+
+  const stopClock = startClock(hub, health)
+  app.addHook('onClose', () => {
+    stopClock()
+    waiting.stop()
+    presence.stop()
+    health.stop()
+    trail.close()
+  })
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    serverInfo: { version: string; buildId: string; bootId: string }
+    identity: GatewayIdentity
+    /** The configuration and the access policy in force, which edits replace. */
+    live: Live
+    config: Config
+    devices: DeviceStore
+    tokens: TokenStore
+    trail: Trail
+    tailnet: Tailnet
+    /** How Tailscale exposes this gateway; set by the process, when it does. */
+    exposure: Pick<Exposure, 'state'> | undefined
+    /** Addresses of listeners beside the app's own, which hand their sockets to it. */
+    alsoListening: string[]
+    witness: Witness
+    credentials: IssuedCredentials
+    hub: Hub
+    health: Health
+    presence: Presence
+    /** Sockets without a caller. */
+    waiting: PreauthSockets
+    /** Tells every client that the gateway stops, waits a bounded time for calls under way, and closes every socket. */
+    drain(): Promise<void>
+  }
+}
+
+export default fp(state, { name: 'state', fastify: '5.x' })
