@@ -3,7 +3,8 @@ import type { Expected } from './answer.ts'
 // Differences that several cases have. What is on purpose names its row or property; `open:` is undecided.
 
 type Json = Record<string, unknown>
-type Difference = Required<Pick<Expected, 'differs' | 'ours'>>
+/** A difference, as a case spreads it. */
+export type Difference = Required<Pick<Expected, 'differs' | 'ours'>>
 
 /** Our answer to a request that no client can be read out of. */
 export const unattributed = {
@@ -77,6 +78,16 @@ export function notPaired(requestedScopes: readonly string[], more: Json = {}): 
   }
   const reason = `${message} (requestId: xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)`
   return { ...refusedWith(message, details, 'NOT_PAIRED'), close: { code: 1008, reason } }
+}
+
+/** Our refusal of a device that waits for a person names the verified user behind it, beside any other difference. */
+export function saysWho(user: string, beside?: Difference): Difference {
+  const differs = 'D12: who waits is told its own verified name'
+  const { error, ...rest } = (beside?.ours ?? {}) as { error?: { details?: Json } }
+  return {
+    differs: beside === undefined ? differs : `${beside.differs}; ${differs}`,
+    ours: { ...rest, error: { ...error, details: { ...error?.details, user } } }
+  }
 }
 
 /** What a client that polls is told beside a refusal. */

@@ -2,14 +2,15 @@ import type { Test } from 'tap'
 import { controlUi, nodeHost } from '../support/client.ts'
 import { type RequestCase, requestTests, type SocketCase, settle, socketTests, straightTo } from './caller.ts'
 import { all, api, backend, both, from, macos, page, read, tui, webchat } from './clients.ts'
-import { metadataHint, migration, refusedWith, roleUpgrade, unattributed } from './differences.ts'
+import { metadataHint, migration, refusedWith, roleUpgrade, saysWho, unattributed } from './differences.ts'
 import { edit } from './pair.ts'
 import { behindProxy } from './proxied.ts'
 
 type Json = Record<string, unknown>
 
 const PASSWORD = 'the-password-of-this-machine'
-const nick = { ...from, 'x-user': 'nick@example.com' }
+const NICK = 'nick@example.com'
+const nick = { ...from, 'x-user': NICK }
 const onPage = { ...nick, ...page }
 const capped = (cap: string) => ({ ...onPage, 'x-openclaw-scopes': cap })
 const ui = (scopes: string[] | undefined): Json => ({ client: controlUi, scopes })
@@ -70,20 +71,29 @@ const enrolment: readonly SocketCase[] = [
     want: 'ok',
     ...migration
   })),
-  { name: 'a CLI waits for a person', headers: nick, params: { scopes: read }, device: 'new', want: 'not-paired' },
+  {
+    name: 'a CLI waits for a person',
+    headers: nick,
+    params: { scopes: read },
+    device: 'new',
+    want: 'not-paired',
+    ...saysWho(NICK)
+  },
   {
     name: 'a back end waits for a person',
     headers: nick,
     params: { client: backend },
     device: 'new',
-    want: 'not-paired'
+    want: 'not-paired',
+    ...saysWho(NICK)
   },
   {
     name: 'a node waits for a person',
     headers: nick,
     params: { client: nodeHost, role: 'node' },
     device: 'new',
-    want: 'not-paired'
+    want: 'not-paired',
+    ...saysWho(NICK)
   },
   {
     name: 'a TUI waits for a person',
@@ -91,8 +101,10 @@ const enrolment: readonly SocketCase[] = [
     params: { client: tui, scopes: read },
     device: 'new',
     want: 'not-paired',
-    differs: 'open: a TUI is told to wait and try again, as the Control UI is',
-    ours: { error: { details: { recommendedNextStep: null, retryable: null, pauseReconnect: null } } }
+    ...saysWho(NICK, {
+      differs: 'open: a TUI is told to wait and try again, as the Control UI is',
+      ours: { error: { details: { recommendedNextStep: null, retryable: null, pauseReconnect: null } } }
+    })
   },
   { name: 'a browser that comes back', headers: onPage, params: ui(read), device: 'page', want: 'ok' },
   {
@@ -115,7 +127,7 @@ const enrolment: readonly SocketCase[] = [
     params: { client: { ...controlUi, platform: 'other' }, scopes: read },
     device: 'page',
     want: 'metadata-upgrade',
-    ...metadataHint
+    ...saysWho(NICK, metadataHint)
   },
   {
     name: 'a browser as a node',
@@ -123,7 +135,7 @@ const enrolment: readonly SocketCase[] = [
     params: { client: { ...nodeHost, platform: 'web' }, role: 'node' },
     device: 'page',
     want: 'role-upgrade',
-    ...roleUpgrade
+    ...saysWho(NICK, roleUpgrade)
   },
   {
     name: 'a browser of who is granted admin',

@@ -3,12 +3,13 @@ import { nodeHost } from '../support/client.ts'
 import { TAILNET_NAME, type Tailnet } from '../support/tailscaled.ts'
 import { type RequestCase, requestTests, type SocketCase, settle, socketTests, straightTo } from './caller.ts'
 import { all, api, backend, bearer, macos, read, tui, webchat, withToken } from './clients.ts'
-import { admittedWith, asAsked, healthNeedsAttribution, notPaired, refusedWith, wait } from './differences.ts'
+import { admittedWith, asAsked, healthNeedsAttribution, notPaired, refusedWith, saysWho, wait } from './differences.ts'
 import { edit, type Pair } from './pair.ts'
 import { config, exposed, page, ui } from './tailnet.ts'
 
 type Json = Record<string, unknown>
 
+const ALICE = 'alice@example.com'
 const identityUrl = `https://${TAILNET_NAME}/`
 
 const profile = {
@@ -79,14 +80,33 @@ const owner: readonly SocketCase[] = [
     device: 'tui',
     want: 'ok',
     differs: 'open: an identity lets in the Control UI and the TUI, and not WebChat',
-    ours: notPaired(read)
+    ours: notPaired(read, { user: ALICE })
   },
-  { name: 'in a native app', params: { client: macos, scopes: read }, device: 'new', want: 'not-paired' },
-  { name: 'in a back end', params: { client: backend }, device: 'new', want: 'not-paired' },
-  { name: 'in a CLI', params: { scopes: read }, device: 'new', want: 'not-paired' },
-  { name: 'in a CLI, of a page', headers: page, params: { scopes: read }, device: 'new', want: 'not-paired' },
+  {
+    name: 'in a native app',
+    params: { client: macos, scopes: read },
+    device: 'new',
+    want: 'not-paired',
+    ...saysWho(ALICE)
+  },
+  { name: 'in a back end', params: { client: backend }, device: 'new', want: 'not-paired', ...saysWho(ALICE) },
+  { name: 'in a CLI', params: { scopes: read }, device: 'new', want: 'not-paired', ...saysWho(ALICE) },
+  {
+    name: 'in a CLI, of a page',
+    headers: page,
+    params: { scopes: read },
+    device: 'new',
+    want: 'not-paired',
+    ...saysWho(ALICE)
+  },
   { name: 'in a CLI, without a device', params: { scopes: read }, want: 'DEVICE_IDENTITY_REQUIRED' },
-  { name: 'as a node', params: { client: nodeHost, role: 'node' }, device: 'new', want: 'not-paired' },
+  {
+    name: 'as a node',
+    params: { client: nodeHost, role: 'node' },
+    device: 'new',
+    want: 'not-paired',
+    ...saysWho(ALICE)
+  },
   {
     name: 'with a wrong token',
     headers: page,
@@ -170,7 +190,7 @@ const stranger = (name: string, headers: Record<string, string> = page): SocketC
   device: 'bob',
   want: 'ok',
   differs: 'D2: any other login asks for its device to be paired',
-  ours: notPaired(read, wait)
+  ours: notPaired(read, { ...wait, user: 'bob@example.com' })
 })
 
 const paste = (name: string): SocketCase => {

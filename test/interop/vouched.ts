@@ -2,11 +2,13 @@ import type { Test } from 'tap'
 import { controlUi, nodeHost } from '../support/client.ts'
 import { approveAll, type SocketCase, socketTests, type Ways } from './caller.ts'
 import { admin, all, backend, both, macos, page, read, tui, webchat } from './clients.ts'
-import { admittedWith, asAsked, metadataHint, migration, refusedWith, roleUpgrade } from './differences.ts'
+import { admittedWith, asAsked, metadataHint, migration, refusedWith, roleUpgrade, saysWho } from './differences.ts'
 import type { Pair } from './pair.ts'
 
 type Json = Record<string, unknown>
 type Headers = Record<string, string>
+
+const NICK = 'nick@example.com'
 
 /** Sockets of users whom the proxy names: without a device, with a new one, and with one that a person approved. */
 export async function vouchedTests(
@@ -117,29 +119,46 @@ function deviceLess(nick: Headers, boss: Headers): SocketCase[] {
 function arrivals(nick: Headers, boss: Headers): SocketCase[] {
   const ui = { client: controlUi, scopes: both }
   return [
-    { name: 'a new browser', headers: { ...nick, ...page }, params: ui, device: 'browser', want: 'not-paired' },
+    {
+      name: 'a new browser',
+      headers: { ...nick, ...page },
+      params: ui,
+      device: 'browser',
+      want: 'not-paired',
+      ...saysWho(NICK)
+    },
     {
       name: 'a new browser of who is granted admin',
       headers: { ...boss, ...page },
       params: { ...ui, scopes: read },
       device: 'browser of the boss',
-      want: 'not-paired'
+      want: 'not-paired',
+      ...saysWho('boss@example.com')
     },
     {
       name: 'a new native app',
       headers: nick,
       params: { client: macos, scopes: read },
       device: 'mac',
-      want: 'not-paired'
+      want: 'not-paired',
+      ...saysWho(NICK)
     },
-    { name: 'a new CLI', headers: nick, params: { scopes: read }, device: 'new', want: 'not-paired' },
-    { name: 'a new back end', headers: nick, params: { client: backend }, device: 'new', want: 'not-paired' },
+    { name: 'a new CLI', headers: nick, params: { scopes: read }, device: 'new', want: 'not-paired', ...saysWho(NICK) },
+    {
+      name: 'a new back end',
+      headers: nick,
+      params: { client: backend },
+      device: 'new',
+      want: 'not-paired',
+      ...saysWho(NICK)
+    },
     {
       name: 'a new node',
       headers: nick,
       params: { client: nodeHost, role: 'node' },
       device: 'new',
-      want: 'not-paired'
+      want: 'not-paired',
+      ...saysWho(NICK)
     }
   ]
 }
@@ -174,7 +193,7 @@ function browsers(nick: Headers): SocketCase[] {
       params: { client: { ...controlUi, platform: 'other' }, scopes: both },
       device,
       want: 'metadata-upgrade',
-      ...metadataHint
+      ...saysWho(NICK, metadataHint)
     },
     {
       name: 'a browser as a node',
@@ -182,7 +201,7 @@ function browsers(nick: Headers): SocketCase[] {
       params: { client: { ...nodeHost, platform: 'web' }, role: 'node' },
       device,
       want: 'role-upgrade',
-      ...roleUpgrade
+      ...saysWho(NICK, roleUpgrade)
     },
     {
       name: 'users.self',
