@@ -123,8 +123,9 @@ export class Authenticator {
     const guess = this.#guesses(request)
     const shown = await this.#shown(request, access, guess)
     if (shown?.ok) return shown
-    // A credential that was shown is answered for, whoever else speaks for the caller.
-    const vouched = sent(presented) ? undefined : await this.#vouched(request, access)
+    // A credential that a person typed is answered for, whoever else speaks for the caller. What a browser remembers of
+    // an earlier pairing keeps nobody out.
+    const vouched = typed(presented) ? undefined : await this.#vouched(request, access)
     if (vouched !== undefined) return vouched
 
     if (guess.wrong && ingress.local) await this.#delay.failed()
@@ -265,8 +266,8 @@ function sharedText({ gateway }: Access, { surface, presented, ingress }: AuthRe
   }
 }
 
-function sent({ token, password, deviceToken, launchCode }: Presented): boolean {
-  return Boolean(token || password || deviceToken || launchCode)
+function typed({ token, password, launchCode }: Presented): boolean {
+  return Boolean(token || password || launchCode)
 }
 
 function missing(mode: Access['gateway']['auth']['mode']): AuthFailure {

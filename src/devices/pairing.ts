@@ -77,9 +77,9 @@ export async function admitDevice(arrival: Arrival, store: DeviceStore, events: 
   const requested = role === 'operator' ? arrival.requested : []
   // Locality alone issues nothing durable (S6): without auth the device works, and leaves no trace (D16).
   if (auth.method === 'none') return { scopes: grant(requested, auth.allowance) }
-  // A tailnet identity stands for a browser's whole session: nothing to approve, nothing to keep (D2).
+  // A tailnet identity stands for a whole session of our UIs: nothing to approve, nothing to keep (D2).
   const vouched = role === 'operator' ? identityAllowance(auth) : nothing
-  if (auth.method === 'tailscale' && arrival.page && (vouched === 'all' || vouched.size > 0)) {
+  if (auth.method === 'tailscale' && (arrival.page || tui(params)) && (vouched === 'all' || vouched.size > 0)) {
     return { scopes: grant(requested, vouched) }
   }
   const known = await store.find(device.deviceId)
@@ -184,8 +184,8 @@ async function ask(
   const request = arrival.params.client.mode === 'probe' ? undefined : await fileRequest(arrival, known, store, events)
   const { message, hint } = words[reason]
   const grants = known?.grants ?? []
-  const approved = grants.find((each) => each.role === arrival.role && !each.revoked)
-  const browser = arrival.params.client.id === 'openclaw-control-ui'
+  const approved = grants.filter((each) => !each.revoked).flatMap((each) => each.scopes)
+  const polls = arrival.params.client.id === 'openclaw-control-ui' || tui(arrival.params)
   return new RpcError('NOT_PAIRED', `pairing required: ${message}`, {
     details: {
       code: 'PAIRING_REQUIRED',
@@ -197,11 +197,9 @@ async function ask(
       ...(request?.user === undefined ? {} : { user: request.user }),
       requestedRole: arrival.role,
       ...(arrival.requested.length > 0 ? { requestedScopes: arrival.requested } : {}),
-      ...(known === undefined
-        ? {}
-        : { approvedRoles: grants.map((each) => each.role), approvedScopes: approved?.scopes ?? [] }),
-      // Browsers poll on their own when told so; other clients wait for a person.
-      ...(browser ? { recommendedNextStep: 'wait_then_retry', retryable: true, pauseReconnect: false } : {}),
+      ...(known === undefined ? {} : { approvedRoles: grants.map((each) => each.role), approvedScopes: approved }),
+      // These poll on their own when told so; other clients wait for a person.
+      ...(polls ? { recommendedNextStep: 'wait_then_retry', retryable: true, pauseReconnect: false } : {}),
       fix: {
         command:
           request === undefined
@@ -286,6 +284,10 @@ function facts({ device, params, ingress }: Arrival): DeviceFacts {
 
 function moved(known: PairedDevice, params: ConnectParams): boolean {
   return plain(known.platform) !== plain(params.client.platform)
+}
+
+function tui({ client }: ConnectParams): boolean {
+  return client.id === 'openclaw-tui'
 }
 
 function sameSet(a: readonly string[], b: readonly string[]): boolean {

@@ -247,13 +247,13 @@ function reasonOf(error: ErrorShape | undefined): string {
   return requestId === undefined ? (error?.message ?? '') : `${error?.message} (requestId: ${requestId})`
 }
 
-/** A close reason holds 123 bytes at most. */
+/** A close reason holds 123 bytes at most; the reference stops at 120. */
 function closeReason(text: string): string {
   const bytes = Buffer.from(text)
-  return bytes.length <= 123
+  return bytes.length <= 120
     ? text
     : bytes
-        .subarray(0, 123)
+        .subarray(0, 120)
         .toString()
         .replace(/\uFFFD+$/, '')
 }

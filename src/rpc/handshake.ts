@@ -164,8 +164,8 @@ function deviceLessScopes(
   // A node is its device, whoever vouches for it.
   if (role === 'node') throw deviceRequired(params)
   if (auth.method === 'owner' || auth.token !== undefined) return grant(requested, auth.allowance)
-  // A trusted proxy knows its users; a browser that can make no key is let in on its word, and no further.
-  if (auth.method === 'trusted-proxy' && params.client.id !== 'openclaw-tui') return grant(requested, auth.allowance)
+  // A trusted proxy knows its users; a client that can make no key is let in on its word, and no further.
+  if (auth.method === 'trusted-proxy') return grant(requested, auth.allowance)
   if (isOperatorUi(params) || auth.method === 'tailscale') throw deviceRequired(params)
   if (auth.method === 'none' && !(trusted && params.client.id === 'gateway-client')) throw deviceRequired(params)
   return trusted ? grant(requested, auth.allowance) : []
@@ -209,10 +209,9 @@ function autoApproved(
   if (auth.method !== 'trusted-proxy' || policy?.enabled !== true || role !== 'operator') return undefined
   const ui = isBrowser(params) || (params.client.mode === 'ui' && NATIVE_UIS.has(params.client.id))
   if (!ui) return undefined
-  const asked = params.scopes ?? []
   const scopes = policy.scopes.filter((scope) => {
     // Clients older than `operator.questions` do not ask for it.
-    return asked.length === 0 || asked.includes(scope) || (policy.default && scope === 'operator.questions')
+    return params.scopes?.includes(scope) !== false || (policy.default && scope === 'operator.questions')
   })
   return capped(scopes, auth) as readonly Scope[]
 }

@@ -68,7 +68,7 @@ export function refusedCredential(failure: AuthFailure, params: ConnectParams, i
   if (failure.reason === 'bootstrap_token_invalid') return spentCode()
   if (failure.reason === 'unauthorized') return unbelieved(failure)
   const { code, next, message } = words[failure.reason]
-  const retry = failure.reason === 'token_mismatch' && params.device !== undefined
+  const retry = failure.reason === 'token_mismatch' && params.device !== undefined && Boolean(params.auth?.token)
   return authRefusal({
     message: message(hint(failure.reason, params, ingress)),
     code,

@@ -379,7 +379,7 @@ t.test('PAIRING_REQUIRED says what is asked, and of whom (§2.4)', async (t) => 
     const { error, details, close } = await asks(known, params, far)
     t.equal(error?.message, `pairing required: ${message}`)
     t.match(details, { reason, approvedRoles: ['operator'] })
-    t.strictSame(details.approvedScopes, reason === 'role-upgrade' ? [] : ['operator.read'])
+    t.strictSame(details.approvedScopes, ['operator.read'])
     t.ok(
       `pairing required: ${message} (requestId: ${details.requestId})`.startsWith(close.reason) &&
         close.reason.length <= 123
