@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { cli, controlUi, nodeHost, RawClient, TestDevice } from '../support/client.ts'
+import { cli, controlUi, nodeHost, RawClient, TestDevice, tui } from '../support/client.ts'
 import { startProcess, type TestProcess, TOKEN } from '../support/gateway.ts'
 import { startTailnet, type Tailnet, type TailnetOptions } from '../support/tailscaled.ts'
 
@@ -152,6 +152,14 @@ t.test('through managed Serve (§10, D2)', async (t) => {
       { device: new TestDevice() },
       { ok: false, code: 'AUTH_TOKEN_MISMATCH' }
     ],
+    [
+      'a device token that a browser remembers, and nobody issued, keeps nobody out',
+      'alice',
+      { client: controlUi, auth: { deviceToken: 'stale' } },
+      { device: new TestDevice() },
+      admitted
+    ],
+    ['a TUI is one of our UIs', 'alice', { client: tui }, { device: new TestDevice(), page: false }, admitted],
     [
       'the token lets a CLI in, with no scopes',
       'bob',

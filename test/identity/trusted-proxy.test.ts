@@ -6,7 +6,7 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { proxyIdentity } from '../../src/auth/trusted-proxy.ts'
 import { gatewayOf, ingressOf } from '../support/access.ts'
-import { cli, controlUi, nodeHost, RawClient, refusedUpgrade, TestDevice } from '../support/client.ts'
+import { cli, controlUi, nodeHost, RawClient, refusedUpgrade, TestDevice, tui } from '../support/client.ts'
 import { startApp, type TestApp, tempDir } from '../support/gateway.ts'
 
 type Json = Record<string, unknown>
@@ -18,7 +18,6 @@ const from = { 'x-forwarded-for': '203.0.113.7' }
 const nick = { ...from, 'x-user': 'nick@example.com' }
 const boss = { ...from, 'x-user': 'Boss@example.com' }
 const macos = { id: 'openclaw-macos', version: '1.0.0', platform: 'darwin', mode: 'ui' } as const
-const tui = { id: 'openclaw-tui', version: '1.0.0', platform: 'linux', mode: 'ui' } as const
 const backend = { ...cli, id: 'gateway-client', mode: 'backend' } as const
 
 const behindProxy = (t: Test, trustedProxy: Json = {}, auth: Json = {}, more: Json = {}) =>

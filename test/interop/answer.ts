@@ -15,10 +15,7 @@ export interface Answer {
 export interface Expected {
   /** The word of the reference's answer. */
   want: string | number
-  /**
-   * Why ours is not the same: a difference on purpose (`D2: …`), a property that ours keeps (`S8: …`), or, where nobody
-   * has decided yet, what the reference does (`open: …`).
-   */
+  /** Why ours is not the same: a difference on purpose (`D2: …`), a property that ours keeps (`S8: …`), or the reason. */
   differs?: string
   /** What is different in ours: a merge patch over the reference's answer. */
   ours?: Json

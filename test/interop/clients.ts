@@ -5,7 +5,6 @@ type Json = Record<string, unknown>
 
 /** The clients that the tests beside these do not know. */
 export const macos = { id: 'openclaw-macos', version: '1.0.0', platform: 'darwin', mode: 'ui' } as const
-export const tui = { id: 'openclaw-tui', version: '1.0.0', platform: 'linux', mode: 'ui' } as const
 export const backend = { id: 'gateway-client', version: '1.0.0', platform: 'linux', mode: 'backend' } as const
 export const webchat = { ...controlUi, id: 'webchat-ui' } as const
 

@@ -1,6 +1,6 @@
 import type { Expected } from './answer.ts'
 
-// Differences that several cases have. What is on purpose names its row or property; `open:` is undecided.
+// Differences that several cases have; each names its row or property, or says why.
 
 type Json = Record<string, unknown>
 /** A difference, as a case spreads it. */
@@ -20,7 +20,7 @@ export const unattributed = {
 }
 
 export const healthNeedsAttribution: Difference = {
-  differs: 'open: /healthz needs no attribution',
+  differs: 'S1: what cannot be attributed is answered nothing, not even that we live',
   ours: { ...unattributed, cache: null, content: { ok: null, status: null, ...unattributed.content } }
 }
 
@@ -99,28 +99,12 @@ export const asAsked = (scopes: readonly string[]): Difference => ({
   ours: { auth: { scopes } }
 })
 
-export const migration: Difference = {
-  differs: 'open: the reference says recoveryMigrationAllowed only where a device token let the caller in',
-  ours: { auth: { recoveryMigrationAllowed: true } }
-}
-
 export const metadataHint: Difference = {
-  differs: 'open: another remediationHint',
+  differs: 'hints are in our own words',
   ours: { error: { details: { remediationHint: 'Check that the device really changed, then approve it again.' } } }
 }
 
 export const roleUpgrade: Difference = {
-  differs: 'open: approvedScopes are of every role, a close reason has 120 bytes; and another remediationHint',
-  ours: {
-    error: {
-      details: {
-        approvedScopes: [],
-        remediationHint: 'Review the requested role, then approve the pending upgrade.'
-      }
-    },
-    close: {
-      reason:
-        'pairing required: device is asking for a higher role than currently approved (requestId: xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxx'
-    }
-  }
+  differs: 'hints are in our own words',
+  ours: { error: { details: { remediationHint: 'Review the requested role, then approve the pending upgrade.' } } }
 }

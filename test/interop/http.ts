@@ -99,7 +99,7 @@ const cases: readonly RequestCase[] = [
     path: config,
     headers: bearer(),
     want: 404,
-    differs: 'open: a method that a path does not have is a 404',
+    differs: 'a method that a path does not have is a 405',
     ours: { status: 405, allow: 'GET, HEAD', content: 'Method Not Allowed' }
   }))
 ]

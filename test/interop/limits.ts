@@ -89,7 +89,7 @@ const lockedRequests: readonly RequestCase[] = [
     path: '/control-ui-config.json',
     headers: client(1),
     want: 401,
-    differs: 'open: without a token, the Control UI is told that it has none before that it must wait',
+    differs: '§8: who is locked out is told to wait, whatever it shows',
     ours: {
       status: 429,
       retry: 'SECONDS',

@@ -41,7 +41,7 @@ const spelling = (reason: string): Partial<SocketCase> =>
   reason === reason.toLowerCase()
     ? {}
     : {
-        differs: 'open: authReason spells a required header as the configuration does',
+        differs: 'header names are in lower case',
         ours: { error: { details: { authReason: reason.toLowerCase() } } }
       }
 
@@ -63,7 +63,7 @@ const badClients: readonly [name: string, headers: Record<string, string>][] = [
 ]
 
 const atConnect = {
-  differs: 'open: without X-Forwarded-For the reference opens the socket, and refuses in connect',
+  differs: '§9: what cannot be attributed is refused at the upgrade',
   ours: { error: null, close: null, upgrade: unattributed }
 }
 const unattributedSockets: readonly SocketCase[] = [
@@ -127,7 +127,7 @@ const unattributedRequests: readonly RequestCase[] = [
     headers: { ...nick, 'x-forwarded-for': ['198.51.100.1', '203.0.113.7'] },
     body: 'none',
     want: 200,
-    differs: 'open: two lines of X-Forwarded-For are one list',
+    differs: 'S4: a trusted header that comes twice is refused',
     ours: unattributed
   }
 ]

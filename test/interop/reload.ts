@@ -45,7 +45,7 @@ export async function reloadTests(t: Test, pair: Pair): Promise<void> {
   })
 
   await t.test(
-    'a proxy that is trusted no more (open: the reference ends every session when a policy changes)',
+    'a proxy that is trusted no more (the reference ends every session when a policy changes)',
     async (t) => {
       const [ours, reference] = await both((gateway) => connected(t, gateway, next(gateway)))
       edit(pair, (gateway) => ({ ...gateway, trustedProxies: ['10.0.0.1'] }))

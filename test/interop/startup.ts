@@ -112,7 +112,7 @@ const refusals: readonly Refusal[] = [
     name: 'Serve beyond loopback',
     file: { auth, tailscale: { mode: 'serve' }, bind: 'lan' },
     words: ['gateway.bind must resolve to loopback when gateway.tailscale.mode=serve'],
-    differs: 'open: other words, without the way out by gateway.customBindHost',
+    differs: 'the refusal is in our own words',
     ours: { words: ['tailscale serve/funnel requires gateway bind=loopback (127.0.0.1)'] }
   },
   {

@@ -165,6 +165,8 @@ export class TestDevice {
 export const cli = { id: 'cli', version: '1.0.0', platform: 'linux', mode: 'cli' } as const
 /** The client block of the Control UI. */
 export const controlUi = { id: 'openclaw-control-ui', version: '1.0.0', platform: 'web', mode: 'webchat' } as const
+/** The client block of the terminal UI. */
+export const tui = { id: 'openclaw-tui', version: '1.0.0', platform: 'linux', mode: 'ui' } as const
 /** The client block of a node host. */
 export const nodeHost = { id: 'node-host', version: '1.0.0', platform: 'linux', mode: 'node' } as const
 
