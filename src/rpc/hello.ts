@@ -92,7 +92,9 @@ export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
         role: caller.role,
         scopes: [...caller.scopes],
         ...(recovery ? { recoveryScope: mac(`${caller.deviceId ?? auth.method}`) } : {}),
-        ...(recovery && deviceToken !== undefined && auth.method !== 'trusted-proxy' ? { recoveryMigrationAllowed: true } : {}),
+        ...(recovery && deviceToken !== undefined && auth.method !== 'trusted-proxy'
+          ? { recoveryMigrationAllowed: true }
+          : {}),
         ...(deviceToken === undefined ? {} : { deviceToken: deviceToken.value, issuedAtMs: deviceToken.issuedAtMs })
       },
       policy
