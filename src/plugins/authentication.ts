@@ -21,7 +21,7 @@ async function authentication(app: FastifyInstance): Promise<void> {
     if (surface === undefined || isOpen(surface) || surface === 'websocket') return
     const checks = [checkPage, authenticate]
     if (scope !== undefined) checks.push(async (request) => requireScope(request, scope))
-    route.onRequest = [app.auth(checks, { run: 'all', relation: 'and' }), ...[route.onRequest ?? []].flat()]
+    route.onRequest = [app.auth(checks, { relation: 'and' }), ...[route.onRequest ?? []].flat()]
   })
 
   // A page we do not know is refused before any credential is looked at (S2, S23).
@@ -46,8 +46,9 @@ async function authentication(app: FastifyInstance): Promise<void> {
       app.audit.allowed({ ...attempt(request), method, who: user?.id ?? token?.name ?? device?.deviceId ?? method })
       return
     }
-    app.audit.denied(attempt(request), result.detail ?? result.reason, result)
-    if (result.reason === 'rate_limited') throw refusal('rate_limited', { retryAfterMs: result.retryAfterMs ?? 0 })
+    const { reason, detail = reason } = result
+    app.audit.denied(attempt(request), reason === 'unauthorized' ? detail : reason, result)
+    if (reason === 'rate_limited') throw refusal('rate_limited', { retryAfterMs: result.retryAfterMs ?? 0 })
     throw refusal('unauthorized', { authenticate: challenge(request, result) })
   }
 

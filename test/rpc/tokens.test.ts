@@ -299,6 +299,33 @@ t.test('the trail tells who made and ended what, from where', async (t) => {
   )
 })
 
+t.test('the trail tells why a request was refused, in one line', async (t) => {
+  const { token, id } = await ask<Json>(admin, 'gateway.tokens.create', { name: 'ended', scopes: ['operator.read'] })
+  await ask(admin, 'gateway.tokens.revoke', { id })
+  const rows: [headers: Record<string, string>, status: number, want: Json][] = [
+    [{}, 401, { kind: 'http', reason: 'token_missing' }],
+    [{ authorization: 'Bearer wrong' }, 401, { kind: 'http', reason: 'token_mismatch' }],
+    [{ authorization: `Bearer ${token}` }, 401, { kind: 'http', reason: 'token_revoked', detail: 'ended' }],
+    [
+      { authorization: `Bearer ${TOKEN}`, origin: 'https://evil.example' },
+      403,
+      { kind: 'origin', reason: 'origin_not_allowed' }
+    ],
+    [
+      { authorization: `Bearer ${TOKEN}`, 'x-forwarded-for': '203.0.113.9' },
+      403,
+      { kind: 'ingress', reason: 'proxy_attribution_required' }
+    ]
+  ]
+  for (const [headers, status, want] of rows) {
+    const [{ id: last } = { id: 0 }] = await events({ limit: 1 })
+    t.equal((await fetch(`${app.http}/metrics`, { headers })).status, status)
+    const found = await events({ after: last })
+    t.equal(found.length, 1, `${want.reason} is one event`)
+    t.match(found, [{ ...want, outcome: 'denied', address: '127.0.0.1', listener: 'main' }])
+  }
+})
+
 t.test('the trail tells what was decided about devices', async (t) => {
   const arrives = async (displayName: string) => {
     const device = new TestDevice()
