@@ -46,6 +46,7 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
     file: { exists: source.exists, hash: source.hash, included: source.included.map(({ path }) => path) },
     gateway,
     logLevel: flags.verbose === true ? 'debug' : (env.OPENCLAW_LOG_LEVEL ?? (isLevel(level) ? level : 'info')),
+    adminHttpRpc: valueAt(source.value, ['plugins', 'entries', 'admin-http-rpc', 'enabled']) === true,
     warnings: client ? warnings : [...warnings, ...cautions(gateway)],
     fileSecret
   }

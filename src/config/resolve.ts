@@ -70,7 +70,14 @@ export async function resolveGateway(input: ResolveInput): Promise<GatewayConfig
     },
     http: { securityHeaders: { strictTransportSecurity: hsts(file.http) } },
     reload: { mode: file.reload?.mode ?? 'hybrid' },
-    nodes: { pairing: { autoApproveLocal: file.nodes?.pairing?.autoApproveLocal ?? true } },
+    nodes: {
+      pairing: {
+        autoApproveLocal: file.nodes?.pairing?.autoApproveLocal ?? true,
+        autoApproveCidrs: file.nodes?.pairing?.autoApproveCidrs ?? []
+      },
+      commands: { allow: file.nodes?.commands?.allow ?? [], deny: file.nodes?.commands?.deny ?? [] }
+    },
+    tools: { allow: file.tools?.allow ?? [], deny: file.tools?.deny ?? [] },
     remote: {
       url: remote?.url?.trim() || undefined,
       transport: remote?.transport ?? 'ssh',

@@ -109,7 +109,13 @@ export interface GatewayConfig {
   /** The header is sent where this gateway ends TLS; whoever ends it elsewhere decides there. */
   http: { securityHeaders: { strictTransportSecurity: string | false } }
   reload: { mode: 'off' | 'hybrid' }
-  nodes: { pairing: { autoApproveLocal: boolean } }
+  nodes: {
+    pairing: { autoApproveLocal: boolean; autoApproveCidrs: readonly string[] }
+    /** Commands beyond a platform's defaults, and commands that no node may run. */
+    commands: { allow: readonly string[]; deny: readonly string[] }
+  }
+  /** Tools of `POST /tools/invoke`; what is denied stays denied. */
+  tools: { allow: readonly string[]; deny: readonly string[] }
   remote: {
     url: string | undefined
     transport: 'ssh' | 'direct'
@@ -138,6 +144,8 @@ export interface Config {
   readonly file: { exists: boolean; hash: string; included: readonly string[] }
   readonly gateway: Readonly<GatewayConfig>
   readonly logLevel: string
+  /** `plugins.entries["admin-http-rpc"].enabled`: every RPC method over HTTP, for admins. */
+  readonly adminHttpRpc: boolean
   /** Things worth telling the owner that do not stop the start. */
   readonly warnings: readonly string[]
   /**

@@ -13,7 +13,7 @@ import type { Role, Scope } from '../protocol/scopes.ts'
 import { checker } from '../protocol/validate.ts'
 import type { DeviceStore } from '../store/devices.ts'
 import { type Connection, HandshakeRefusal } from './connection.ts'
-import type { Caller } from './method.ts'
+import type { Caller, Declared } from './method.ts'
 import { deviceRequired, isOperatorUi, refusedCredential, refusedOrigin } from './refusals.ts'
 
 /** What the handshake asks of the rest of the gateway. */
@@ -99,6 +99,7 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
     role,
     scopes: new Set(admission.scopes),
     client: params.client,
+    declared: role === 'node' ? declaredBy(params) : undefined,
     owner: auth.method === 'owner',
     method: auth.method,
     deviceId: identity?.deviceId,
@@ -109,6 +110,10 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
     footing: footing(access, entry)
   }
   return { caller, auth, deviceToken: admission.token ?? ownToken(auth, [deviceToken, token]) }
+}
+
+function declaredBy({ caps = [], commands = [], permissions = {}, pathEnv }: ConnectParams): Declared {
+  return { caps, commands, permissions, pathEnv }
 }
 
 function checkedParams(raw: unknown): ConnectParams {

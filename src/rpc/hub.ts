@@ -5,7 +5,7 @@ import { type EventRule, eventRule } from './events.ts'
 
 /** Everyone who is connected, and the one way to tell them something. */
 export class Hub {
-  readonly #connections = new Set<Connection>()
+  readonly #connections = new Map<string, Connection>()
   /** Versions of the documents that `presence` and `health` events carry. */
   readonly stateVersion: StateVersion = { presence: 1, health: 1 }
 
@@ -14,11 +14,15 @@ export class Hub {
   }
 
   add(connection: Connection): void {
-    this.#connections.add(connection)
+    this.#connections.set(connection.id, connection)
+  }
+
+  get(connId: string): Connection | undefined {
+    return this.#connections.get(connId)
   }
 
   delete(connection: Connection): void {
-    this.#connections.delete(connection)
+    this.#connections.delete(connection.id)
   }
 
   [Symbol.iterator](): IterableIterator<Connection> {
@@ -35,7 +39,7 @@ export class Hub {
     const version =
       event === 'presence' || event === 'health' ? `,"stateVersion":${JSON.stringify(this.stateVersion)}` : ''
     const tail = `,"event":${JSON.stringify(event)},"payload":${JSON.stringify(payload)}${version}}`
-    for (const connection of this.#connections) {
+    for (const connection of this.#connections.values()) {
       if (receives(connection, rule)) connection.sendNumbered(tail, rule.droppable)
     }
   }
@@ -46,7 +50,7 @@ export class Hub {
     code: Parameters<Connection['close']>[0],
     reason: string
   ): void {
-    for (const connection of this.#connections) if (pick(connection)) connection.close(code, reason)
+    for (const connection of this.#connections.values()) if (pick(connection)) connection.close(code, reason)
   }
 }
 

@@ -9,6 +9,8 @@ export interface Caller {
   role: Role
   scopes: ReadonlySet<Scope>
   client: ClientInfo
+  /** What a node says that it can do; undefined for operators. */
+  declared: Declared | undefined
   /** True on the `local` listener: the caller owns the host's files. */
   owner: boolean
   /** How the caller authenticated. */
@@ -23,6 +25,14 @@ export interface Caller {
   /** How the caller came in, and what that rested on: when it no longer does, the socket ends (S14). */
   entry: Entry
   footing: string | undefined
+}
+
+/** What a node declares of itself when it connects. */
+export interface Declared {
+  caps: readonly string[]
+  commands: readonly string[]
+  permissions: Readonly<Record<string, boolean>>
+  pathEnv: string | undefined
 }
 
 /** What may call a method: operators with a scope, nodes, or everyone who is connected. */
