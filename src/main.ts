@@ -158,8 +158,8 @@ async function welcome(app: FastifyInstance, options: RunOptions & { firstStart:
   if (tls !== undefined) options.stdout(`TLS certificate: ${tls.current.fingerprint}`)
   if (options.firstStart) options.stdout(`Wrote ${app.config.paths.configPath}`)
   if (!controlUi.enabled || !(options.firstStart || process.stdout.isTTY)) return
-  const { launchLink } = await import('./rpc/methods/devices.ts')
-  const link = auth.mode === 'none' ? url : `${url}#bootstrapToken=${(await launchLink(app.devices)).bootstrapToken}`
+  const { launchLink } = await import('./devices/setup.ts')
+  const link = auth.mode === 'none' ? url : `${url}#bootstrapToken=${(await launchLink(app.setupCodes)).bootstrapToken}`
   if (auth.mode !== 'none') {
     app.trail.record({ kind: 'launch.created', outcome: 'changed', who: 'owner', address: 'local', method: 'owner' })
   }
