@@ -1,17 +1,16 @@
 import { crc32, deflateSync } from 'node:zlib'
 
-const QUIET = 4
 const SCALE = 5
 
-/** The modules of a QR code, the quiet zone included; true is dark. */
-export async function qrModules(text: string): Promise<boolean[][]> {
+// It is read off a screen: more correction would only make it larger.
+async function modulesOf(text: string, border: number): Promise<boolean[][]> {
   const { default: encodeQR } = await import('qr')
-  return encodeQR(text, 'raw', { ecc: 'medium', border: QUIET })
+  return encodeQR(text, 'raw', { ecc: 'low', border })
 }
 
 /** A QR code as a PNG, one bit a pixel. */
 export async function qrPng(text: string): Promise<Buffer> {
-  const modules = await qrModules(text)
+  const modules = await modulesOf(text, 4)
   const size = modules.length * SCALE
   const stride = Math.ceil(size / 8)
   const pixels = Buffer.alloc((stride + 1) * size)
@@ -36,7 +35,7 @@ export async function qrPng(text: string): Promise<Buffer> {
 
 /** A QR code for a terminal, two rows of modules a line. The light ones are drawn: terminals are dark. */
 export async function qrText(text: string): Promise<string> {
-  const modules = await qrModules(text)
+  const modules = await modulesOf(text, 2)
   const lines: string[] = []
   for (let y = 0; y < modules.length; y += 2) {
     const upper = modules[y]!

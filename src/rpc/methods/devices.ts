@@ -147,6 +147,8 @@ export function deviceMethods(deps: DeviceDeps): Method[] {
         role: grants[0]?.role ?? 'operator',
         roles: grants.map((each) => each.role),
         scopes: live.flatMap((each) => each.scopes),
+        // Ours: what of the roles above still stands.
+        grants: live.map(({ role, scopes }) => ({ role, scopes })),
         connected: connected.has(facts.deviceId),
         tokens: tokens.map((token) => ({
           ...token,
