@@ -3,7 +3,7 @@ import type { TargetOptions } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { printable, printJson, printRows, styleOf } from '../output.ts'
 import { asOwner, type Way } from '../owner-call.ts'
-import { collect, parseScopes } from '../scope-words.ts'
+import { parseScopes } from '../scope-words.ts'
 import {
   age,
   findDevice,
@@ -82,9 +82,6 @@ export async function grant(io: Io, which: string, options: DecideOptions): Prom
     else io.stdout(`${styleOf(io).green('Granted.')} ${granted(result.device)}`)
   })
 }
-
-/** Reads `--scopes`, which may be repeated. */
-export const scopesOption = collect
 
 function chosen(io: Io, inventory: Inventory, { latest, json }: DecideOptions): Pending {
   const { pending } = inventory
