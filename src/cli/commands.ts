@@ -24,6 +24,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/status.ts')
   },
   { name: 'tokens', summary: 'Make, list and revoke named tokens', load: () => import('./commands/tokens.ts') },
+  {
+    name: 'approvals',
+    summary: 'Say what agents may run, and answer what waits',
+    load: () => import('./commands/approvals.ts')
+  },
   { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
   {
     name: 'doctor',
