@@ -4,8 +4,10 @@ import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
 import audit from './plugins/audit.ts'
 import authentication from './plugins/authentication.ts'
+import { schemaController } from './plugins/compilers.ts'
 import errors from './plugins/errors.ts'
 import ingress from './plugins/ingress.ts'
+import jsonBody from './plugins/json-body.ts'
 import methods from './plugins/methods.ts'
 import notFound from './plugins/not-found.ts'
 import reload from './plugins/reload.ts'
@@ -42,7 +44,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     // With a server that is made elsewhere, this only says how Fastify is to write its address.
     ...(material === undefined ? {} : { https: {} as never }),
     bodyLimit: 1_048_576,
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
+    schemaController,
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 256 }
   })
 
@@ -66,6 +68,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(authentication)
   await app.register(securityHeaders)
   await app.register(notFound)
+  await app.register(jsonBody)
 
   // What can be reached.
   await app.register(probes)
