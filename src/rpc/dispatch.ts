@@ -1,4 +1,4 @@
-import { invalidRequest, RpcError } from '../protocol/errors.ts'
+import { invalidRequest, missingScope, RpcError } from '../protocol/errors.ts'
 import type { ErrorShape, RequestFrame } from '../protocol/frames.ts'
 import { type Scope, satisfies } from '../protocol/scopes.ts'
 import type { Caller } from './method.ts'
@@ -7,6 +7,8 @@ import type { RegisteredMethod, Registry } from './registry.ts'
 /** Finds the method a caller may call, or says why not. Scope comes before params: a stranger learns nothing of them. */
 export function resolveMethod(registry: Registry, name: string, caller: Caller): RegisteredMethod {
   const method = registry.get(name)
+  const overHttp = caller.surface !== 'websocket'
+  if (overHttp && (name === 'connect' || method?.scope === 'node')) throw needsSocket(name)
   if (name === 'connect') throw invalidRequest('connect is only valid as the first request')
   if (method?.scope === 'any') return method
   if (caller.role === 'node') {
@@ -20,15 +22,21 @@ export function resolveMethod(registry: Registry, name: string, caller: Caller):
   }
   if (method.scope === 'node') throw invalidRequest('unauthorized role: operator')
   requireScope(caller, method.scope)
+  if (overHttp && method.socket) throw needsSocket(name)
   return method
+}
+
+function needsSocket(method: string): RpcError {
+  return invalidRequest(`${method} needs a WebSocket: it is about the connection itself`, {
+    code: 'WEBSOCKET_REQUIRED',
+    method
+  })
 }
 
 /** Throws unless the caller holds a scope. */
 export function requireScope(caller: Caller, scope: Scope): void {
   if (satisfies(caller.scopes, scope)) return
-  throw new RpcError('FORBIDDEN', `missing scope: ${scope}`, {
-    details: { code: 'MISSING_SCOPE', missingScope: scope, requiredScopes: [scope] }
-  })
+  throw missingScope(scope)
 }
 
 /** Runs one call. Returns the result, or a promise of it when the handler is asynchronous. */
