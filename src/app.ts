@@ -15,10 +15,13 @@ import securityHeaders from './plugins/security-headers.ts'
 import state from './plugins/state.ts'
 import surfaces from './plugins/surfaces.ts'
 import tls from './plugins/tls.ts'
+import tools from './plugins/tools.ts'
+import adminRpc from './routes/admin-rpc.ts'
 import controlUi from './routes/control-ui.ts'
 import gateway from './routes/gateway.ts'
 import metrics from './routes/metrics.ts'
 import probes from './routes/probes.ts'
+import toolsRoute from './routes/tools.ts'
 import { createGatewayServer } from './server.ts'
 import type { TlsMaterial } from './tls/material.ts'
 
@@ -59,6 +62,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
 
   // What can be called.
   await app.register(methods, { env, logFile })
+  await app.register(tools)
 
   // In the order that makes it safe: refuse unattributed and misdirected requests, then unknown pages, then authenticate.
   await app.register(errors)
@@ -73,6 +77,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   // What can be reached.
   await app.register(probes)
   await app.register(metrics)
+  await app.register(toolsRoute)
+  await app.register(adminRpc)
   await app.register(controlUi)
   await app.register(gateway)
   return app

@@ -22,6 +22,7 @@ const rows = [
   'devices',
   'nodes',
   'approvals',
+  'tools',
   'sessions',
   'agent',
   'channels',

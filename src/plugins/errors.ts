@@ -49,7 +49,7 @@ const statuses: Readonly<Record<string, number>> = {
 /** Sets the status of a method's error, and when to try again; the body is the route's. */
 export function failing(
   reply: FastifyReply,
-  { code, retryAfterMs }: Pick<RpcError, 'code' | 'retryAfterMs'>
+  { code, retryAfterMs }: { code: string; retryAfterMs?: number | undefined }
 ): FastifyReply {
   if (retryAfterMs !== undefined) reply.header('retry-after', seconds(retryAfterMs))
   return reply.code(statuses[code] ?? 500)

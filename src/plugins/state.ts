@@ -16,6 +16,7 @@ import { Hub } from '../rpc/hub.ts'
 import { LIMITS } from '../rpc/limits.ts'
 import { PreauthSockets } from '../rpc/preauth.ts'
 import { Presence, selfEntry } from '../rpc/presence.ts'
+import { Quota } from '../rpc/quota.ts'
 import { DeviceStore } from '../store/devices.ts'
 import { type GatewayIdentity, gatewayIdentity } from '../store/identity.ts'
 import { TokenStore } from '../store/tokens.ts'
@@ -64,6 +65,7 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('health', health)
   app.decorate('presence', presence)
   app.decorate('waiting', waiting)
+  app.decorate('calls', new Quota(LIMITS.inFlight, LIMITS.callsOverHttp))
   app.decorate('drain', () => drain(hub, waiting, health))
 
   const stopClock = startClock(hub, health)
@@ -98,6 +100,8 @@ declare module 'fastify' {
     presence: Presence
     /** Sockets without a caller. */
     waiting: PreauthSockets
+    /** Calls over HTTP under way. */
+    calls: Quota
     /** Tells every client that the gateway stops, waits a bounded time for calls under way, and closes every socket. */
     drain(): Promise<void>
   }

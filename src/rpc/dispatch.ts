@@ -1,14 +1,14 @@
 import { invalidRequest, missingScope, RpcError } from '../protocol/errors.ts'
 import type { ErrorShape, RequestFrame } from '../protocol/frames.ts'
 import { type Scope, satisfies } from '../protocol/scopes.ts'
-import type { Caller } from './method.ts'
+import { type Caller, worksOverHttp } from './method.ts'
 import type { RegisteredMethod, Registry } from './registry.ts'
 
 /** Finds the method a caller may call, or says why not. Scope comes before params: a stranger learns nothing of them. */
 export function resolveMethod(registry: Registry, name: string, caller: Caller): RegisteredMethod {
   const method = registry.get(name)
   const overHttp = caller.surface !== 'websocket'
-  if (overHttp && (name === 'connect' || method?.scope === 'node')) throw needsSocket(name)
+  if (overHttp && (name === 'connect' || (method !== undefined && !worksOverHttp(method)))) throw needsSocket(name)
   if (name === 'connect') throw invalidRequest('connect is only valid as the first request')
   if (method?.scope === 'any') return method
   if (caller.role === 'node') {
@@ -22,7 +22,6 @@ export function resolveMethod(registry: Registry, name: string, caller: Caller):
   }
   if (method.scope === 'node') throw invalidRequest('unauthorized role: operator')
   requireScope(caller, method.scope)
-  if (overHttp && method.socket) throw needsSocket(name)
   return method
 }
 

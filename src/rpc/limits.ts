@@ -15,6 +15,8 @@ export const LIMITS = {
   hardBuffer: 52_428_800,
   /** Calls of one socket under way at once. */
   inFlight: 64,
+  /** Calls over HTTP under way at once, of all callers; each has as many as a socket. */
+  callsOverHttp: 1_024,
   tickMs: 30_000,
   healthMs: 60_000,
   pingMs: 25_000,

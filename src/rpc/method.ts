@@ -67,5 +67,10 @@ export function defineMethod<P extends TSchema>(method: {
   return { result: undefined, write: false, socket: false, ...method } as Method
 }
 
+/** Reports whether a caller without a socket has a use for a method. */
+export function worksOverHttp({ scope, socket }: Pick<Method, 'scope' | 'socket'>): boolean {
+  return scope !== 'node' && !socket
+}
+
 /** Publishes an event; the broadcaster filters by the event's scope and numbers it per socket. */
 export type Publish = (event: string, payload: unknown) => void
