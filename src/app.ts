@@ -18,6 +18,7 @@ import tls from './plugins/tls.ts'
 import tools from './plugins/tools.ts'
 import adminRpc from './routes/admin-rpc.ts'
 import controlUi from './routes/control-ui.ts'
+import events from './routes/events.ts'
 import gateway from './routes/gateway.ts'
 import metrics from './routes/metrics.ts'
 import probes from './routes/probes.ts'
@@ -79,6 +80,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(metrics)
   await app.register(toolsRoute)
   await app.register(adminRpc)
+  await app.register(events)
   await app.register(controlUi)
   await app.register(gateway)
   return app

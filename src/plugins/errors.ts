@@ -9,6 +9,7 @@ export interface HttpRefusal extends FastifyError {
   fix?: Fix
   retryAfterMs?: number
   authenticate?: string
+  details?: unknown
 }
 
 const refusals = {
@@ -19,7 +20,10 @@ const refusals = {
   ],
   origin_not_allowed: [403, 'Origin not allowed'],
   host_not_allowed: [421, 'This gateway does not answer to that host name'],
-  rate_limited: [429, 'Too many failed authentication attempts. Please try again later.']
+  rate_limited: [429, 'Too many failed authentication attempts. Please try again later.'],
+  unknown_event: [400, 'There is no such event'],
+  too_many_streams: [429, 'Too many event streams are open; close one, or wait.'],
+  stopping: [503, 'The gateway is stopping']
 } as const
 
 const classes = Object.fromEntries(
@@ -29,7 +33,7 @@ const classes = Object.fromEntries(
 /** Makes a refusal of the table, to throw or to pass to `done`. */
 export function refusal(
   type: keyof typeof refusals,
-  more: Pick<Partial<HttpRefusal>, 'fix' | 'retryAfterMs' | 'authenticate'> = {}
+  more: Pick<Partial<HttpRefusal>, 'fix' | 'retryAfterMs' | 'authenticate' | 'details'> = {}
 ): HttpRefusal {
   return Object.assign(new classes[type]!() as HttpRefusal, { type }, more)
 }
@@ -97,7 +101,7 @@ export function hangUp(reply: FastifyReply): void {
 }
 
 function refuse(error: HttpRefusal, reply: FastifyReply): FastifyReply {
-  const { statusCode = 500, type, message, fix, retryAfterMs, authenticate } = error
+  const { statusCode = 500, type, message, fix, details, retryAfterMs, authenticate } = error
   reply.code(statusCode)
   hangUp(reply)
   // A refusal may come before the hooks that would have set it.
@@ -106,7 +110,8 @@ function refuse(error: HttpRefusal, reply: FastifyReply): FastifyReply {
   if (retryAfterMs !== undefined) reply.header('retry-after', seconds(retryAfterMs))
   // An upgrade that was refused leaves no HTTP connection to go on with.
   if (reply.request.ws || statusCode === 403 || statusCode === 421) reply.header('connection', 'close')
-  return reply.send({ error: { message, type, ...(fix === undefined ? {} : { fix }) } })
+  const more = { ...(details === undefined ? {} : { details }), ...(fix === undefined ? {} : { fix }) }
+  return reply.send({ error: { message, type, ...more } })
 }
 
 function seconds(ms: number): number {

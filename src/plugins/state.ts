@@ -9,6 +9,7 @@ import { Tailnet } from '../identity/tailnet.ts'
 import { createWitness } from '../identity/witness.ts'
 import { Live } from '../live.ts'
 import { VERSION } from '../package.ts'
+import { Authority } from '../rpc/authority.ts'
 import { startClock } from '../rpc/clock.ts'
 import { drain } from '../rpc/drain.ts'
 import { Health } from '../rpc/health.ts'
@@ -62,6 +63,13 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
     namedTokenUsed: (id, address) => void tokens.used(id, address)
   })
   app.decorate('hub', hub)
+  const authority = new Authority(
+    () => live.access,
+    () => hub.receivers()
+  )
+  app.decorate('authority', authority)
+  // After the answer is on its way: the caller may have made the change that ends its own socket.
+  live.onChange(() => setImmediate(() => authority.review()))
   app.decorate('health', health)
   app.decorate('presence', presence)
   app.decorate('waiting', waiting)
@@ -96,6 +104,8 @@ declare module 'fastify' {
     witness: Witness
     credentials: IssuedCredentials
     hub: Hub
+    /** Ends sockets and streams whose authority ends. */
+    authority: Authority
     health: Health
     presence: Presence
     /** Sockets without a caller. */
