@@ -3,6 +3,9 @@ import { defineConfig } from 'vite'
 // A production install would grow by all of these, for the one start in a gateway's life that makes a certificate.
 const certificates = [/^@peculiar\//, 'asn1js', 'pvtsutils', 'pvutils', 'reflect-metadata', 'tslib', 'tsyringe']
 
+// So it would by these, for whoever asks for `/openapi.json`.
+const description = ['@fastify/swagger', 'json-schema-resolver', 'rfdc', 'yaml', 'debug', 'ms', 'fast-uri']
+
 // What users run. TypeBox is bundled: read file by file it costs more than the rest of the start together.
 export default defineConfig({
   build: {
@@ -16,5 +19,5 @@ export default defineConfig({
       output: { entryFileNames: '[name].js', chunkFileNames: 'chunks/[name]-[hash].js' }
     }
   },
-  ssr: { noExternal: ['typebox', ...certificates] }
+  ssr: { noExternal: ['typebox', ...certificates, ...description] }
 })

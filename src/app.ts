@@ -4,6 +4,7 @@ import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
 import audit from './plugins/audit.ts'
 import authentication from './plugins/authentication.ts'
+import catalogue from './plugins/catalogue.ts'
 import { schemaController } from './plugins/compilers.ts'
 import errors from './plugins/errors.ts'
 import ingress from './plugins/ingress.ts'
@@ -21,6 +22,7 @@ import controlUi from './routes/control-ui.ts'
 import events from './routes/events.ts'
 import gateway from './routes/gateway.ts'
 import metrics from './routes/metrics.ts'
+import openapi from './routes/openapi.ts'
 import probes from './routes/probes.ts'
 import toolsRoute from './routes/tools.ts'
 import { createGatewayServer } from './server.ts'
@@ -69,6 +71,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(errors)
   await app.register(audit)
   await app.register(surfaces)
+  await app.register(catalogue)
   await app.register(ingress)
   await app.register(authentication)
   await app.register(securityHeaders)
@@ -81,6 +84,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(toolsRoute)
   await app.register(adminRpc)
   await app.register(events)
+  await app.register(openapi)
   await app.register(controlUi)
   await app.register(gateway)
   return app

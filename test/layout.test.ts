@@ -28,6 +28,7 @@ const rows = [
   'channels',
   'rpc',
   'plugins',
+  'openapi',
   'routes',
   'log.ts',
   'server.ts',

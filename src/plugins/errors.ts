@@ -1,6 +1,7 @@
 import createError from '@fastify/error'
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
+import { Type } from 'typebox'
 import { type Fix, RpcError } from '../protocol/errors.ts'
 
 /** An HTTP refusal: made from the table below, turned into a reply in this file only. */
@@ -59,7 +60,23 @@ export function failing(
   return reply.code(statuses[code] ?? 500)
 }
 
-/** The body of a refused call, in the shape of the tools API. */
+/** The body of a request that is refused before a route looks at it. */
+export const ErrorBody = Type.Object({
+  error: Type.Object({
+    message: Type.String(),
+    type: Type.String({ description: 'The kind of error, for programs' }),
+    details: Type.Optional(Type.Unknown()),
+    fix: Type.Optional(Type.Object({ command: Type.String(), where: Type.Enum(['gateway host', 'this client']) }))
+  })
+})
+
+/** The body of a call that a route refuses. */
+export const RefusedCall = Type.Object({
+  ok: Type.Literal(false),
+  error: Type.Object({ type: Type.String(), message: Type.String(), details: Type.Optional(Type.Unknown()) })
+})
+
+/** Puts a refused call into that shape. */
 export function refusedCall({ code, message, details }: RpcError, type = code.toLowerCase()) {
   return { ok: false, error: { type, message, ...(details === undefined ? {} : { details }) } }
 }

@@ -3,23 +3,48 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { Type } from 'typebox'
 import { isObject } from '../config/key-path.ts'
 import { callerOf } from '../plugins/caller.ts'
-import { failing } from '../plugins/errors.ts'
+import { ErrorBody, failing, RefusedCall } from '../plugins/errors.ts'
 import { call, errorShape } from '../rpc/dispatch.ts'
 import { worksOverHttp } from '../rpc/method.ts'
 
 const BODY_BYTES = 1_048_576
 const MAX_ID = 256
 
+const Failed = Type.Object({
+  id: Type.String(),
+  ok: Type.Literal(false),
+  error: Type.Object({
+    code: Type.String(),
+    message: Type.String(),
+    details: Type.Optional(Type.Unknown()),
+    retryable: Type.Optional(Type.Boolean()),
+    retryAfterMs: Type.Optional(Type.Number())
+  })
+})
+const failed = (description: string) => ({ ...Failed, description })
 const schema = {
   summary: 'Call any method',
   description: 'Off until `plugins.entries["admin-http-rpc"].enabled` is true. Each method needs its own scope.',
-  body: Type.Object({
-    id: Type.Optional(Type.String({ maxLength: MAX_ID, description: 'Comes back with the answer' })),
-    method: Type.String({ minLength: 1, description: '`commands.list` lists them' }),
-    params: Type.Optional(Type.Unknown())
-  }),
+  body: Type.Object(
+    {
+      id: Type.Optional(Type.String({ maxLength: MAX_ID, description: 'Comes back with the answer' })),
+      method: Type.String({ minLength: 1, description: '`commands.list` lists them' }),
+      params: Type.Optional(Type.Unknown())
+    },
+    { examples: [{ method: 'health' }, { id: '1', method: 'device.pair.list', params: {} }] }
+  ),
   response: {
-    200: Type.Object({ id: Type.String(), ok: Type.Literal(true), payload: Type.Optional(Type.Unknown()) })
+    200: Type.Object({ id: Type.String(), ok: Type.Literal(true), payload: Type.Optional(Type.Unknown()) }),
+    400: {
+      description: 'INVALID_REQUEST; without `id` where the body could not be read',
+      anyOf: [Failed, RefusedCall]
+    },
+    403: { description: 'FORBIDDEN: a scope is missing', anyOf: [Failed, ErrorBody] },
+    404: failed('NOT_FOUND'),
+    409: failed('NOT_PAIRED'),
+    413: { ...RefusedCall, description: 'The body is too large' },
+    415: { ...RefusedCall, description: 'The body is not `application/json`' },
+    503: failed('UNAVAILABLE: not now, or too often; `retry-after` says when')
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { callerOf } from '../plugins/caller.ts'
-import { refusal } from '../plugins/errors.ts'
+import { ErrorBody, refusal } from '../plugins/errors.ts'
 import { missingScope } from '../protocol/errors.ts'
 import { EVENT_NAMES, eventRule, receives } from '../rpc/events.ts'
 import type { Caller } from '../rpc/method.ts'
@@ -14,6 +14,7 @@ const headers = {
   'x-accel-buffering': 'no'
 }
 
+const EXAMPLE = 'id: 5f0c9a1e-7\nevent: tick\ndata: {"type":"event","event":"tick","payload":{"ts":1795339923319}}\n\n'
 const schema = {
   summary: 'Events as they happen',
   description:
@@ -25,7 +26,11 @@ const schema = {
   headers: Type.Object({
     'last-event-id': Type.Optional(Type.String({ description: 'The id of the last event that arrived' }))
   }),
-  response: { 200: { content: { 'text/event-stream': { schema: Type.String() } } } }
+  response: {
+    200: { content: { 'text/event-stream': { schema: Type.String({ examples: [EXAMPLE] }) } } },
+    400: { ...ErrorBody, description: 'There is no such event, or no such word in the query' },
+    503: { ...ErrorBody, description: 'The gateway is stopping' }
+  }
 }
 
 /** `GET /api/v1/events`: what sockets are told, for programs that only listen. */

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Type } from 'typebox'
 import { isObject } from '../config/key-path.ts'
 import { callerOf } from '../plugins/caller.ts'
-import { failing, refusedCall } from '../plugins/errors.ts'
+import { ErrorBody, failing, RefusedCall, refusedCall } from '../plugins/errors.ts'
 import { RpcError } from '../protocol/errors.ts'
 import { offeredOverHttp } from '../tools/http-policy.ts'
 import { notAvailable, ToolError } from '../tools/registry.ts'
@@ -11,18 +11,24 @@ const BODY_BYTES = 2_097_152
 const STATUSES = { invalid_request: 400, tool_error: 400, not_found: 404 } as const
 
 const optional = (description: string) => Type.Optional(Type.String({ description }))
+const refused = (description: string) => ({ ...RefusedCall, description })
 const schema = {
   summary: 'Use one tool',
-  body: Type.Object({
-    tool: optional('The tool. `name` wins when both are given'),
-    name: optional('The tool'),
-    action: optional('What the tool is to do, unless `args.action` says it'),
-    args: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Arguments of the action' })),
-    sessionKey: optional('The session that the tool works in; default: the main one'),
-    agentId: optional('The agent whose session it is'),
-    idempotencyKey: optional('The same for each try of one use, so that it is done once'),
-    dryRun: Type.Optional(Type.Boolean({ description: 'Ignored' }))
-  }),
+  description:
+    'Tools that could do harm are closed until `gateway.tools.allow` names them, and open to admins only then; `gateway.tools.deny` closes any.',
+  body: Type.Object(
+    {
+      tool: optional('The tool. `name` wins when both are given'),
+      name: optional('The tool'),
+      action: optional('What the tool is to do, unless `args.action` says it'),
+      args: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Arguments of the action' })),
+      sessionKey: optional('The session that the tool works in; default: the main one'),
+      agentId: optional('The agent whose session it is'),
+      idempotencyKey: optional('The same for each try of one use, so that it is done once'),
+      dryRun: Type.Optional(Type.Boolean({ description: 'Ignored' }))
+    },
+    { examples: [{ tool: 'gateway', action: 'status' }] }
+  ),
   response: {
     200: Type.Object({
       ok: Type.Literal(true),
@@ -30,18 +36,23 @@ const schema = {
         content: Type.Array(Type.Object({ type: Type.Literal('text'), text: Type.String() })),
         details: Type.Unknown({ description: 'The same as data' })
       })
-    })
+    }),
+    400: { description: 'The request or the arguments are wrong', anyOf: [RefusedCall, ErrorBody] },
+    404: refused('There is no such tool, or not for this caller'),
+    500: refused('The tool broke'),
+    503: refused('The tool cannot do it now: a node is not connected, or too much is under way')
   }
 }
 
 /** `POST /tools/invoke`: one tool, without an agent (§6.2). */
 export default async function tools(app: FastifyInstance): Promise<void> {
+  const described = { ...schema, 'x-openclaw-tools': app.tools.tools }
   app.post(
     '/tools/invoke',
     {
       config: { surface: 'http-api', scope: 'operator.write' },
       bodyLimit: BODY_BYTES,
-      schema,
+      schema: described,
       // As lenient as the reference: what is not of its kind counts as not given.
       validatorCompiler: () => () => true
     },
