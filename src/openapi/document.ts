@@ -40,8 +40,8 @@ export async function openApiDocument(routes: readonly CataloguedRoute[], versio
   app.addSchema({ $id: 'Error', ...ErrorBody })
   app.addSchema({ $id: 'RefusedCall', ...RefusedCall })
   for (const route of routes) {
-    const { url, methods } = route
-    app.route({ url, method: [...methods], schema: described(route), handler: () => undefined })
+    const { url, methods, config } = route
+    app.route({ url, method: [...methods], config, schema: described(route), handler: () => undefined })
   }
   await app.ready()
   const document = app.swagger()
