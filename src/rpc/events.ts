@@ -1,4 +1,5 @@
-import type { Scope } from '../protocol/scopes.ts'
+import { type Scope, satisfies } from '../protocol/scopes.ts'
+import type { Caller } from './method.ts'
 
 /** Who receives an event, and whether a slow socket may miss it. */
 export interface EventRule {
@@ -32,4 +33,9 @@ export const EVENT_NAMES: readonly string[] = ['connect.challenge', ...rules.key
 /** The rule of an event; an event without one reaches nobody. */
 export function eventRule(name: string): EventRule | undefined {
   return rules.get(name)
+}
+
+/** Reports whether an event of this rule is for a caller. */
+export function receives({ role, scopes }: Caller, { scope }: EventRule): boolean {
+  return scope === 'any' || (role === 'operator' && satisfies(scopes, scope))
 }
