@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=16
+#!/usr/bin/env -S node --max-semi-space-size=16 --expose-gc
 // The flag above: a burst of connections must not leave V8 with 100 MB of young space that it never gives back.
 import module from 'node:module'
 

@@ -1,13 +1,17 @@
+import { networkInterfaces } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeAddress } from '../auth/addresses.ts'
 import type { Env } from '../config/paths.ts'
 import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
+import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
+import { setupMethods } from '../rpc/methods/setup-codes.ts'
 import { systemMethods } from '../rpc/methods/system.ts'
 import { tokenMethods } from '../rpc/methods/tokens.ts'
+import { upgradeMethods } from '../rpc/methods/upgrades.ts'
 import { Registry } from '../rpc/registry.ts'
 
 /** What the plugin is told. */
@@ -39,17 +43,40 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
     log,
     reloader: () => app.reloader
   })
+  const pairing = { devices, news: app.pairingNews, hub, trail }
+  const setup = setupMethods({
+    devices,
+    trail,
+    codes: app.setupCodes,
+    links: app.joinLinks,
+    auth: () => (live.config.gateway.auth.mode === 'password' ? 'password' : 'token'),
+    whereabouts: () => ({
+      gateway: live.config.gateway,
+      tailnetUrl: app.exposure?.state().url,
+      fingerprint: tls?.current.fingerprint,
+      addresses: hostAddresses()
+    })
+  })
   app.decorate(
     'registry',
     new Registry([
       ...system,
       ...config,
       ...logMethods({ file: logFile }),
-      ...deviceMethods({ devices, hub, trail }),
+      ...deviceMethods(pairing),
+      ...deviceTokenMethods(pairing),
+      ...upgradeMethods(pairing),
+      ...setup,
       ...tokenMethods({ tokens, hub, trail }),
       ...auditMethods({ trail })
     ])
   )
+}
+
+// Where other machines may reach this one.
+function hostAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? [])
+  return all.filter(({ internal, family }) => !internal && family === 'IPv4').map(({ address }) => address)
 }
 
 declare module 'fastify' {

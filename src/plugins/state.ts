@@ -5,6 +5,9 @@ import fp from 'fastify-plugin'
 import type { IssuedCredentials, Witness } from '../auth/authenticate.ts'
 import type { Env } from '../config/paths.ts'
 import type { Config } from '../config/types.ts'
+import { JoinLinks } from '../devices/join.ts'
+import { PairingNews } from '../devices/news.ts'
+import { expireRequests } from '../devices/requests.ts'
 import { Tailnet } from '../identity/tailnet.ts'
 import { createWitness } from '../identity/witness.ts'
 import { Live } from '../live.ts'
@@ -18,6 +21,7 @@ import { PreauthSockets } from '../rpc/preauth.ts'
 import { Presence, selfEntry } from '../rpc/presence.ts'
 import { DeviceStore } from '../store/devices.ts'
 import { type GatewayIdentity, gatewayIdentity } from '../store/identity.ts'
+import { SetupCodeStore } from '../store/setup-codes.ts'
 import { TokenStore } from '../store/tokens.ts'
 import { Trail } from '../store/trail.ts'
 import type { Exposure } from '../tailscale/exposure.ts'
@@ -34,6 +38,7 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   const server = { version: VERSION, buildId: `openclaw-gateway-${VERSION}`, bootId: randomUUID() }
   const live = new Live(config)
   const devices = new DeviceStore(db)
+  const codes = new SetupCodeStore(db)
   const tokens = new TokenStore(db)
   const trail = new Trail(db, app.log)
   const tailnet = new Tailnet({ env, socket: config.gateway.tailscale.socket }, app.log)
@@ -41,6 +46,11 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   const health = new Health()
   const presence = new Presence(hub, selfEntry(server))
   const waiting = new PreauthSockets(LIMITS.handshakeMs)
+  const news = new PairingNews({
+    publish: (event, payload) => hub.publish(event, payload),
+    record: (event) => trail.record(event),
+    connected: () => new Set([...hub].map(({ caller }) => caller?.deviceId))
+  })
   const witness = createWitness(() => live.access, tailnet, app.log)
 
   app.decorate('serverInfo', server)
@@ -48,6 +58,9 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('live', live)
   app.decorate('config', { getter: () => live.config })
   app.decorate('devices', devices)
+  app.decorate('setupCodes', codes)
+  app.decorate('joinLinks', new JoinLinks())
+  app.decorate('pairingNews', news)
   app.decorate('tokens', tokens)
   app.decorate('trail', trail)
   app.decorate('tailnet', tailnet)
@@ -56,7 +69,7 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('witness', witness)
   app.decorate('credentials', {
     findToken: (hash) => devices.findToken(hash),
-    findLaunchCode: (hash) => devices.findLaunchCode(hash),
+    presentCode: (hash, deviceId) => codes.present(hash, deviceId),
     findNamedToken: (hash) => tokens.find(hash),
     namedTokenUsed: (id, address) => void tokens.used(id, address)
   })
@@ -64,17 +77,25 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('health', health)
   app.decorate('presence', presence)
   app.decorate('waiting', waiting)
-  app.decorate('drain', () => drain(hub, waiting, health))
+  app.decorate('drain', () => {
+    news.stop()
+    return drain(hub, waiting, health)
+  })
 
   const stopClock = startClock(hub, health)
+  const expiring = setInterval(() => void expireRequests(devices, news), EXPIRY_MS).unref()
   app.addHook('onClose', () => {
     stopClock()
+    clearInterval(expiring)
     waiting.stop()
     presence.stop()
     health.stop()
     trail.close()
   })
 }
+
+// How late the operators hear at most that a request was not decided in time.
+const EXPIRY_MS = 5_000
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -84,6 +105,10 @@ declare module 'fastify' {
     live: Live
     config: Config
     devices: DeviceStore
+    setupCodes: SetupCodeStore
+    joinLinks: JoinLinks
+    /** Tells operators and waiting devices what becomes of pairing. */
+    pairingNews: PairingNews
     tokens: TokenStore
     trail: Trail
     tailnet: Tailnet

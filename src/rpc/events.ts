@@ -17,7 +17,10 @@ const rules = new Map<string, EventRule>(
     heartbeat: { scope: 'operator.read', droppable: true },
     'config.changed': { scope: 'operator.read', droppable: false },
     'device.pair.requested': { scope: 'operator.pairing', droppable: false },
-    'device.pair.resolved': { scope: 'operator.pairing', droppable: false }
+    'device.pair.resolved': { scope: 'operator.pairing', droppable: false },
+    'device.pair.changed': { scope: 'operator.pairing', droppable: false },
+    'device.pair.setup.completed': { scope: 'operator.pairing', droppable: false },
+    'device.pair.setup.deliveryUncertain': { scope: 'operator.pairing', droppable: false }
   })
 )
 

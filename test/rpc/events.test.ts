@@ -37,6 +37,9 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     'config.changed': { path: '/x', hash: 'y', ts: 1 },
     'device.pair.requested': { requestId: 'r', deviceId: 'd', publicKey: 'k', ts: 1 },
     'device.pair.resolved': { requestId: 'r', deviceId: 'd', decision: 'approved', ts: 1 },
+    'device.pair.changed': {},
+    'device.pair.setup.completed': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
+    'device.pair.setup.deliveryUncertain': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
     shutdown: { reason: 'gateway stopping' }
   }
   const table: Record<string, readonly string[]> = {
@@ -47,7 +50,10 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     heartbeat: readers,
     'config.changed': readers,
     'device.pair.requested': pairers,
-    'device.pair.resolved': pairers
+    'device.pair.resolved': pairers,
+    'device.pair.changed': pairers,
+    'device.pair.setup.completed': pairers,
+    'device.pair.setup.deliveryUncertain': pairers
   }
   t.strictSame(Object.keys(publish).sort(), Object.keys(table).sort())
   t.strictSame(

@@ -216,7 +216,7 @@ t.test('a schema from the future is refused by name, with what to do, and not to
   t.throws(
     () => openDatabase(file),
     new NewerSchemaError(
-      'the state was written by a newer version (schema 1000, this build knows 2); update openclaw-gateway, or start with another state folder (--profile NAME).'
+      'the state was written by a newer version (schema 1000, this build knows 3); update openclaw-gateway, or start with another state folder (--profile NAME).'
     )
   )
   const again = new DatabaseSync(file)
@@ -228,11 +228,11 @@ t.test('a change that fails half-way leaves nothing', async (t) => {
   const db = openDatabase(':memory:')
   t.throws(() =>
     transaction(db, () => {
-      db.exec("INSERT INTO launch_code VALUES (x'00', '[]', 1, 2, NULL)")
+      db.exec("INSERT INTO setup_code VALUES (x'00', 'id', 'owner', '[]', 1, 2, NULL, NULL, NULL)")
       throw new Error('half-way')
     })
   )
-  t.same(db.prepare('SELECT count(*) AS codes FROM launch_code').get(), { codes: 0 })
+  t.same(db.prepare('SELECT count(*) AS codes FROM setup_code').get(), { codes: 0 })
 })
 
 t.test('S24: no issued secret is in the state folder, in any file', async (t) => {
