@@ -3,15 +3,20 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeAddress } from '../auth/addresses.ts'
 import type { Env } from '../config/paths.ts'
+import { pairingChanged, standings } from '../nodes/standing.ts'
 import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
 import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
+import { nodeEventMethods } from '../rpc/methods/node-events.ts'
+import { nodeOffersMethods } from '../rpc/methods/node-offers.ts'
+import { nodePendingMethods } from '../rpc/methods/node-pending.ts'
 import { setupMethods } from '../rpc/methods/setup-codes.ts'
 import { systemMethods } from '../rpc/methods/system.ts'
 import { tokenMethods } from '../rpc/methods/tokens.ts'
 import { upgradeMethods } from '../rpc/methods/upgrades.ts'
+import { voiceWakeMethods } from '../rpc/methods/voice-wake.ts'
 import { Registry } from '../rpc/registry.ts'
 
 /** What the plugin is told. */
@@ -33,6 +38,7 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
     health,
     identity,
     server: serverInfo,
+    systemEvents: app.systemEvents,
     tls
   })
   const config = configMethods({
@@ -57,19 +63,38 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       addresses: hostAddresses()
     })
   })
+  const { nodes, nodeDesk: desk, systemEvents } = app
+  const standing = standings(nodes)
   app.decorate(
     'registry',
-    new Registry([
-      ...system,
-      ...config,
-      ...logMethods({ file: logFile }),
-      ...deviceMethods(pairing),
-      ...deviceTokenMethods(pairing),
-      ...upgradeMethods(pairing),
-      ...setup,
-      ...tokenMethods({ tokens, hub, trail }),
-      ...auditMethods({ trail })
-    ])
+    new Registry(
+      [
+        ...system,
+        ...config,
+        ...logMethods({ file: logFile }),
+        ...deviceMethods(pairing),
+        ...deviceTokenMethods(pairing),
+        ...upgradeMethods(pairing),
+        ...setup,
+        ...tokenMethods({ tokens, hub, trail }),
+        ...auditMethods({ trail }),
+        ...nodePendingMethods({ work: desk.work, actions: desk.actions, nodes, standing }),
+        ...nodeEventMethods({
+          activity: desk.activity,
+          runs: desk.runs,
+          nodes,
+          presence,
+          standing,
+          events: systemEvents,
+          publish: (event, payload) => hub.publish(event, payload)
+        }),
+        ...nodeOffersMethods({ tools: desk.tools, standing }),
+        ...voiceWakeMethods({ desk })
+      ],
+      (caller) => {
+        if (caller.role === 'node' && !desk.isCurrent(caller)) throw pairingChanged('before request dispatch')
+      }
+    )
   )
 }
 

@@ -16,7 +16,7 @@ import { LIMITS } from '../rpc/limits.ts'
 
 /** The gateway's WebSocket. */
 export default async function gateway(app: FastifyInstance): Promise<void> {
-  const { live, hub, presence, waiting, registry, devices, authenticator, health } = app
+  const { live, hub, presence, waiting, registry, devices, authenticator, health, nodeDesk } = app
   const hello = helloFor({
     config: () => live.config,
     hub,
@@ -48,6 +48,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     opened(connection) {
       waiting.delete(connection)
       hub.add(connection)
+      nodeDesk.arrived(connection).catch((err) => app.log.error({ err }, 'node not welcomed'))
       presence.arrived(connection)
       // The policy may have changed while this caller was being looked up.
       endFallen(connection)
@@ -58,6 +59,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       expiries.delete(connection)
       waiting.delete(connection)
       hub.delete(connection)
+      nodeDesk.left(connection)
       presence.left(connection)
     }
   }

@@ -42,10 +42,10 @@ export class Presence {
     this.#announceSoon()
   }
 
-  /** Adds a line of text, as `system-event` does, and tells everyone at once. */
+  /** Adds a line of text, as `system-event` does. */
   note(text: string, reason: string | undefined): void {
     this.#put(`note ${text}`, { text, ts: Date.now(), ...(reason === undefined ? {} : { reason }) })
-    this.#announce()
+    this.#announceSoon()
   }
 
   stop(): void {

@@ -19,12 +19,12 @@ export class SystemEvents {
     return this.#lines
   }
 
-  /** Adds a line, cut to size; one that was just said, or comes from a source that says too much, is not added. */
-  add(source: string, text: string): boolean {
+  /** Adds a line, cut to size, and returns it; one that was just said, or whose source says too much, is not added. */
+  add(source: string, text: string): string | undefined {
     const line = printable(text).slice(0, MAX_CHARS)
-    if (line === this.#lines.at(-1) || !this.#mayTalk(source)) return false
+    if (line === this.#lines.at(-1) || !this.#mayTalk(source)) return undefined
     this.#lines = [...this.#lines, line].slice(-MAX_LINES)
-    return true
+    return line
   }
 
   #mayTalk(source: string): boolean {

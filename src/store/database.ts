@@ -76,6 +76,10 @@ const migrations = [
      id TEXT PRIMARY KEY, node_id TEXT NOT NULL REFERENCES node ON DELETE CASCADE, type TEXT NOT NULL,
      priority TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, UNIQUE (node_id, type)
    ) STRICT;
+   CREATE TABLE node_action (
+     id TEXT PRIMARY KEY, node_id TEXT NOT NULL REFERENCES node ON DELETE CASCADE, key TEXT NOT NULL,
+     command TEXT NOT NULL, params TEXT, created_at INTEGER NOT NULL, UNIQUE (node_id, key)
+   ) STRICT;
    CREATE TRIGGER node_ends AFTER DELETE ON device_grant WHEN OLD.role = 'node'
      BEGIN DELETE FROM node WHERE node_id = OLD.device_id; END;
    CREATE TABLE voice_wake (id INTEGER PRIMARY KEY CHECK (id = 1), triggers TEXT NOT NULL) STRICT;`

@@ -1,0 +1,46 @@
+import { RpcError } from '../protocol/errors.ts'
+import type { NodeRecord, NodeStore, Surface } from '../store/nodes.ts'
+
+/** What a connected node may do now. */
+export interface Standing {
+  nodeId: string
+  /** A person approved what it offers, or an earlier form of it. */
+  approved: boolean
+  /** What is approved and offered. */
+  commands: readonly string[]
+  permissions: Readonly<Record<string, boolean>>
+}
+
+/** A connected node and what it offers. */
+interface Offering {
+  deviceId: string | undefined
+  declared: { commands: readonly string[] } | undefined
+}
+
+/** The refusal of what a node's approval no longer, or not yet, covers. It may come to cover it, so callers come again. */
+export function pairingChanged(when: string): RpcError {
+  return new RpcError('UNAVAILABLE', `node pairing changed ${when}`, {
+    retryable: true,
+    details: { code: 'PAIRING_CHANGED' }
+  })
+}
+
+/** Reports whether a person approved what a node offers, and nobody took its role back. */
+export function isApproved(record: NodeRecord | undefined): record is NodeRecord & { approved: Surface } {
+  return record?.approved !== undefined && (record.paired || record.pairedAtMs === undefined)
+}
+
+/** Finds what a connected node may do now: of what is approved, what this connection offers. */
+export function standings(nodes: NodeStore): (node: Offering) => Promise<Standing> {
+  return async ({ deviceId = '', declared }) => {
+    const record = await nodes.find(deviceId)
+    if (!isApproved(record)) return { nodeId: deviceId, approved: false, commands: [], permissions: {} }
+    const { commands, permissions } = record.approved
+    return {
+      nodeId: deviceId,
+      approved: true,
+      commands: commands.filter((command) => declared?.commands.includes(command)),
+      permissions
+    }
+  }
+}
