@@ -12,7 +12,8 @@ export interface Standing {
 }
 
 /** A connected node and what it offers. */
-interface Offering {
+export interface Offering {
+  connId: string
   deviceId: string | undefined
   declared: { commands: readonly string[] } | undefined
 }
@@ -31,16 +32,18 @@ export function isApproved(record: NodeRecord | undefined): record is NodeRecord
 }
 
 /** Finds what a connected node may do now: of what is approved, what this connection offers. */
-export function standings(nodes: NodeStore): (node: Offering) => Promise<Standing> {
-  return async ({ deviceId = '', declared }) => {
-    const record = await nodes.find(deviceId)
-    if (!isApproved(record)) return { nodeId: deviceId, approved: false, commands: [], permissions: {} }
+export function standings(
+  nodes: NodeStore,
+  isCurrent: (node: Offering) => boolean
+): (node: Offering) => Promise<Standing> {
+  return async (node) => {
+    // An older socket of a node that is here again speaks for nobody.
+    if (!isCurrent(node)) throw pairingChanged('before request dispatch')
+    const { deviceId: nodeId = '', declared } = node
+    const record = await nodes.find(nodeId)
+    if (!isApproved(record)) return { nodeId, approved: false, commands: [], permissions: {} }
     const { commands, permissions } = record.approved
-    return {
-      nodeId: deviceId,
-      approved: true,
-      commands: commands.filter((command) => declared?.commands.includes(command)),
-      permissions
-    }
+    const offered = commands.filter((command) => declared?.commands.includes(command))
+    return { nodeId, approved: true, commands: offered, permissions }
   }
 }

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeAddress } from '../auth/addresses.ts'
 import type { Env } from '../config/paths.ts'
-import { pairingChanged, standings } from '../nodes/standing.ts'
+import { standings } from '../nodes/standing.ts'
 import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
 import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
@@ -64,37 +64,32 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
     })
   })
   const { nodes, nodeDesk: desk, systemEvents } = app
-  const standing = standings(nodes)
+  const standing = standings(nodes, (caller) => desk.isCurrent(caller))
   app.decorate(
     'registry',
-    new Registry(
-      [
-        ...system,
-        ...config,
-        ...logMethods({ file: logFile }),
-        ...deviceMethods(pairing),
-        ...deviceTokenMethods(pairing),
-        ...upgradeMethods(pairing),
-        ...setup,
-        ...tokenMethods({ tokens, hub, trail }),
-        ...auditMethods({ trail }),
-        ...nodePendingMethods({ work: desk.work, actions: desk.actions, nodes, standing }),
-        ...nodeEventMethods({
-          activity: desk.activity,
-          runs: desk.runs,
-          nodes,
-          presence,
-          standing,
-          events: systemEvents,
-          publish: (event, payload) => hub.publish(event, payload)
-        }),
-        ...nodeOffersMethods({ tools: desk.tools, standing }),
-        ...voiceWakeMethods({ desk })
-      ],
-      (caller) => {
-        if (caller.role === 'node' && !desk.isCurrent(caller)) throw pairingChanged('before request dispatch')
-      }
-    )
+    new Registry([
+      ...system,
+      ...config,
+      ...logMethods({ file: logFile }),
+      ...deviceMethods(pairing),
+      ...deviceTokenMethods(pairing),
+      ...upgradeMethods(pairing),
+      ...setup,
+      ...tokenMethods({ tokens, hub, trail }),
+      ...auditMethods({ trail }),
+      ...nodePendingMethods({ work: desk.work, actions: desk.actions, nodes, standing }),
+      ...nodeEventMethods({
+        activity: desk.activity,
+        runs: desk.runs,
+        nodes,
+        presence,
+        standing,
+        events: systemEvents,
+        publish: (event, payload) => hub.publish(event, payload)
+      }),
+      ...nodeOffersMethods({ tools: desk.tools, standing }),
+      ...voiceWakeMethods({ desk })
+    ])
   )
 }
 

@@ -34,7 +34,6 @@ export function requireScope(caller: Caller, scope: Scope): void {
 /** Runs one call. Returns the result, or a promise of it when the handler is asynchronous. */
 export function call(registry: Registry, frame: Pick<RequestFrame, 'method' | 'params'>, caller: Caller): unknown {
   const method = resolveMethod(registry, frame.method, caller)
-  registry.recheck(caller)
   const params = frame.params ?? {}
   const wrong = method.check?.(params)
   if (wrong !== undefined) throw invalidRequest(`invalid ${method.name} params: ${wrong}`)

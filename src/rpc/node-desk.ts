@@ -30,7 +30,7 @@ export class NodeDesk {
   }
 
   /** Reports whether a node's connection is the one that speaks for it. */
-  isCurrent({ deviceId = '', connId }: Caller): boolean {
+  isCurrent({ deviceId = '', connId }: Pick<Caller, 'deviceId' | 'connId'>): boolean {
     return this.#current.get(deviceId) === connId
   }
 

@@ -1,6 +1,6 @@
 import { isScope } from '../protocol/scopes.ts'
 import { type Check, checker } from '../protocol/validate.ts'
-import type { Caller, Method } from './method.ts'
+import type { Method } from './method.ts'
 import { WriteLimit } from './write-limit.ts'
 
 /** A method ready to be called. */
@@ -11,12 +11,9 @@ export interface RegisteredMethod extends Method {
 /** Every RPC method by name. A method without a scope, or declared twice, does not get in (S20). */
 export class Registry {
   readonly writes = new WriteLimit()
-  /** Throws for a caller who no longer is what it was let in as, though its socket is open. */
-  readonly recheck: (caller: Caller) => void
   readonly #methods = new Map<string, RegisteredMethod>()
 
-  constructor(methods: readonly Method[], recheck: (caller: Caller) => void = () => {}) {
-    this.recheck = recheck
+  constructor(methods: readonly Method[]) {
     for (const method of methods) this.add(method)
   }
 
