@@ -384,5 +384,5 @@ function presenceSeen(first: number): number {
 
 /** Reports whether a presence event holds a line of text. */
 function isShown({ payload }: EventFrame<Json>, line: string): boolean {
-  return (payload?.presence as { text?: string }[]).some(({ text }) => text === line)
+  return (payload!.presence as { text?: string }[]).some(({ text }) => text === line)
 }
