@@ -8,6 +8,8 @@ import { configMethods } from '../rpc/methods/config.ts'
 import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
+import { invokeMethods } from '../rpc/methods/node-invoke.ts'
+import { nodeMethods } from '../rpc/methods/nodes.ts'
 import { setupMethods } from '../rpc/methods/setup-codes.ts'
 import { systemMethods } from '../rpc/methods/system.ts'
 import { tokenMethods } from '../rpc/methods/tokens.ts'
@@ -22,7 +24,7 @@ export interface MethodsOptions {
 
 /** Every RPC method that clients can call, by family. */
 async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): Promise<void> {
-  const { devices, health, hub, identity, live, log, presence, serverInfo, tls, tokens, trail } = app
+  const { devices, health, hub, identity, live, log, nodes, presence, serverInfo, tls, tokens, trail } = app
   const system = systemMethods({
     config: () => live.config,
     reload: () => app.reloader?.state,
@@ -68,9 +70,17 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       ...upgradeMethods(pairing),
       ...setup,
       ...tokenMethods({ tokens, hub, trail }),
-      ...auditMethods({ trail })
+      ...auditMethods({ trail }),
+      ...nodeMethods({ ...nodes, news: app.pairingNews, trail }),
+      ...invokeMethods({ broker: nodes.broker, approvedRun: withoutApproval })
     ])
   )
+}
+
+// A caller cannot say that its command was approved; there is nobody yet who could.
+function withoutApproval(_nodeId: string, params: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { approved: _approved, approvalDecision: _decision, systemRunPlan: _plan, ...plain } = params
+  return plain
 }
 
 // Where other machines may reach this one.
@@ -85,4 +95,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(methods, { name: 'methods', dependencies: ['state', 'tls', 'reload'], fastify: '5.x' })
+export default fp(methods, { name: 'methods', dependencies: ['state', 'nodes', 'tls', 'reload'], fastify: '5.x' })

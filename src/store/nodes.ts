@@ -235,7 +235,11 @@ function recordOf(row: Row): NodeRecord {
     approved:
       approved === undefined
         ? undefined
-        : { ...approved, createdAtMs: row.surface_created_at as number, approvedAtMs: row.surface_approved_at as number },
+        : {
+            ...approved,
+            createdAtMs: row.surface_created_at as number,
+            approvedAtMs: row.surface_approved_at as number
+          },
     request: json<SurfaceRequest>(row.request),
     hostStats: json<Record<string, unknown>>(row.host_stats),
     lastConnectedAtMs: optional<number>(row.last_connected_at),
