@@ -7,6 +7,13 @@ export interface ExecRun {
   sessionKey: string | undefined
 }
 
+/** The command that the params of a `system.run` name; undefined where they name none. */
+export function execRunOf(params: unknown): ExecRun | undefined {
+  const { runId, sessionKey } = (params ?? {}) as { runId?: unknown; sessionKey?: unknown }
+  if (typeof runId !== 'string') return undefined
+  return { runId, sessionKey: typeof sessionKey === 'string' && sessionKey !== '' ? sessionKey : undefined }
+}
+
 /** Which commands each connection was told to run: what a node says of any other is not believed. */
 export class ExecRuns {
   readonly #runs = new Map<string, Map<string, string | undefined>>()

@@ -1,49 +1,34 @@
-import { RpcError } from '../protocol/errors.ts'
-import type { NodeRecord, NodeStore, Surface } from '../store/nodes.ts'
+import type { NodeRecord } from '../store/nodes.ts'
+import { pairingChanged } from './refusals.ts'
+import type { NodeRegistry, NodeSession } from './registry.ts'
+import type { Effective } from './surface.ts'
 
-/** What a connected node may do now. */
-export interface Standing {
+/** A node that speaks for itself now, and what it may do. */
+export interface Standing extends Effective {
   nodeId: string
+  session: NodeSession
   /** A person approved what it offers, or an earlier form of it. */
   approved: boolean
-  /** What is approved and offered. */
-  commands: readonly string[]
-  permissions: Readonly<Record<string, boolean>>
 }
 
-/** A connected node and what it offers. */
-export interface Offering {
-  connId: string
-  deviceId: string | undefined
-  declared: { commands: readonly string[] } | undefined
+/** The node on a socket; throws where another socket speaks for it. */
+export function standingOf(registry: NodeRegistry, connId: string): Standing {
+  const session = registry.session(connId)
+  if (session === undefined || registry.serving(session.nodeId) !== session) {
+    throw pairingChanged('node pairing changed before request dispatch')
+  }
+  const { nodeId } = session
+  return { nodeId, session, approved: registry.approval(nodeId) !== undefined, ...registry.effective(session) }
 }
 
-/** The refusal of what a node's approval no longer, or not yet, covers. It may come to cover it, so callers come again. */
-export function pairingChanged(when: string): RpcError {
-  return new RpcError('UNAVAILABLE', `node pairing changed ${when}`, {
-    retryable: true,
-    details: { code: 'PAIRING_CHANGED' }
-  })
+/** The node on a socket, of which a person approved something; throws where nobody did. */
+export function approvedStanding(registry: NodeRegistry, connId: string): Standing {
+  const node = standingOf(registry, connId)
+  if (!node.approved) throw pairingChanged()
+  return node
 }
 
 /** Reports whether a person approved what a node offers, and nobody took its role back. */
-export function isApproved(record: NodeRecord | undefined): record is NodeRecord & { approved: Surface } {
+export function isApproved(record: NodeRecord | undefined): boolean {
   return record?.approved !== undefined && (record.paired || record.pairedAtMs === undefined)
-}
-
-/** Finds what a connected node may do now: of what is approved, what this connection offers. */
-export function standings(
-  nodes: NodeStore,
-  isCurrent: (node: Offering) => boolean
-): (node: Offering) => Promise<Standing> {
-  return async (node) => {
-    // An older socket of a node that is here again speaks for nobody.
-    if (!isCurrent(node)) throw pairingChanged('before request dispatch')
-    const { deviceId: nodeId = '', declared } = node
-    const record = await nodes.find(nodeId)
-    if (!isApproved(record)) return { nodeId, approved: false, commands: [], permissions: {} }
-    const { commands, permissions } = record.approved
-    const offered = commands.filter((command) => declared?.commands.includes(command))
-    return { nodeId, approved: true, commands: offered, permissions }
-  }
 }

@@ -20,33 +20,16 @@ export type NodeTool = Static<typeof NodeTool>
 const MAX_TOOLS = 128
 const MAX_CHARS = 524_288
 
-/** The tools that connected nodes lend, each connection's own. */
-export class NodeTools {
-  readonly #tools = new Map<string, readonly NodeTool[]>()
-
-  /** Keeps what a connection lends, in place of what it lent before: what its approved commands can run, no more. */
-  lend(connId: string, offered: readonly NodeTool[], commands: readonly string[]): readonly NodeTool[] {
-    const kept = new Map<string, NodeTool>()
-    let room = MAX_CHARS
-    for (const tool of offered) {
-      const named = `${tool.pluginId} ${tool.name}`
-      if (tool.command === undefined || !commands.includes(tool.command) || kept.has(named)) continue
-      room -= JSON.stringify(tool).length
-      if (room < 0 || kept.size === MAX_TOOLS) break
-      kept.set(named, { parameters: { type: 'object', properties: {}, additionalProperties: true }, ...tool })
-    }
-    const tools = [...kept.values()]
-    if (tools.length === 0) this.#tools.delete(connId)
-    else this.#tools.set(connId, tools)
-    return tools
+/** What of the offered tools a node lends: those that its commands can run, and no more than so much. */
+export function lentTools(offered: readonly NodeTool[], commands: ReadonlySet<string>): NodeTool[] {
+  const lent = new Map<string, NodeTool>()
+  let room = MAX_CHARS
+  for (const tool of offered) {
+    const named = `${tool.pluginId} ${tool.name}`
+    if (tool.command === undefined || !commands.has(tool.command) || lent.has(named)) continue
+    room -= JSON.stringify(tool).length
+    if (room < 0 || lent.size === MAX_TOOLS) break
+    lent.set(named, { parameters: { type: 'object', properties: {}, additionalProperties: true }, ...tool })
   }
-
-  of(connId: string): readonly NodeTool[] {
-    return this.#tools.get(connId) ?? []
-  }
-
-  /** Forgets a connection. */
-  closed(connId: string): void {
-    this.#tools.delete(connId)
-  }
+  return [...lent.values()]
 }

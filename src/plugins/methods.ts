@@ -3,15 +3,16 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeAddress } from '../auth/addresses.ts'
 import type { Env } from '../config/paths.ts'
-import { standings } from '../nodes/standing.ts'
 import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
 import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
 import { nodeEventMethods } from '../rpc/methods/node-events.ts'
+import { invokeMethods } from '../rpc/methods/node-invoke.ts'
 import { nodeOffersMethods } from '../rpc/methods/node-offers.ts'
 import { nodePendingMethods } from '../rpc/methods/node-pending.ts'
+import { nodeMethods } from '../rpc/methods/nodes.ts'
 import { setupMethods } from '../rpc/methods/setup-codes.ts'
 import { systemMethods } from '../rpc/methods/system.ts'
 import { tokenMethods } from '../rpc/methods/tokens.ts'
@@ -27,7 +28,7 @@ export interface MethodsOptions {
 
 /** Every RPC method that clients can call, by family. */
 async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): Promise<void> {
-  const { devices, health, hub, identity, live, log, presence, serverInfo, tls, tokens, trail } = app
+  const { devices, health, hub, identity, live, log, nodes, presence, serverInfo, tls, tokens, trail } = app
   const system = systemMethods({
     config: () => live.config,
     reload: () => app.reloader?.state,
@@ -63,8 +64,6 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       addresses: hostAddresses()
     })
   })
-  const { nodes, nodeDesk: desk, systemEvents } = app
-  const standing = standings(nodes, (caller) => desk.isCurrent(caller))
   app.decorate(
     'registry',
     new Registry([
@@ -77,20 +76,26 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       ...setup,
       ...tokenMethods({ tokens, hub, trail }),
       ...auditMethods({ trail }),
-      ...nodePendingMethods({ work: desk.work, actions: desk.actions, nodes, standing }),
+      ...nodeMethods({ ...nodes, news: app.pairingNews, trail }),
+      ...invokeMethods({ broker: nodes.broker, approvedRun: withoutApproval }),
+      ...nodePendingMethods(nodes),
       ...nodeEventMethods({
-        activity: desk.activity,
-        runs: desk.runs,
-        nodes,
+        ...nodes,
+        runs: nodes.broker.runs,
+        events: app.systemEvents,
         presence,
-        standing,
-        events: systemEvents,
         publish: (event, payload) => hub.publish(event, payload)
       }),
-      ...nodeOffersMethods({ tools: desk.tools, standing }),
-      ...voiceWakeMethods({ desk })
+      ...nodeOffersMethods(nodes),
+      ...voiceWakeMethods(nodes)
     ])
   )
+}
+
+// A caller cannot say that its command was approved; there is nobody yet who could.
+function withoutApproval(_nodeId: string, params: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { approved: _approved, approvalDecision: _decision, systemRunPlan: _plan, ...plain } = params
+  return plain
 }
 
 // Where other machines may reach this one.
@@ -105,4 +110,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(methods, { name: 'methods', dependencies: ['state', 'tls', 'reload'], fastify: '5.x' })
+export default fp(methods, { name: 'methods', dependencies: ['state', 'nodes', 'tls', 'reload'], fastify: '5.x' })

@@ -17,13 +17,11 @@ import { drain } from '../rpc/drain.ts'
 import { Health } from '../rpc/health.ts'
 import { Hub } from '../rpc/hub.ts'
 import { LIMITS } from '../rpc/limits.ts'
-import { NodeDesk } from '../rpc/node-desk.ts'
 import { PreauthSockets } from '../rpc/preauth.ts'
 import { Presence, selfEntry } from '../rpc/presence.ts'
 import { SystemEvents } from '../rpc/system-events.ts'
 import { DeviceStore } from '../store/devices.ts'
 import { type GatewayIdentity, gatewayIdentity } from '../store/identity.ts'
-import { NodeStore } from '../store/nodes.ts'
 import { SetupCodeStore } from '../store/setup-codes.ts'
 import { TokenStore } from '../store/tokens.ts'
 import { Trail } from '../store/trail.ts'
@@ -48,8 +46,6 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   const hub = new Hub()
   const health = new Health()
   const presence = new Presence(hub, selfEntry(server))
-  const nodes = new NodeStore(db)
-  const desk = new NodeDesk(db, hub)
   const waiting = new PreauthSockets(LIMITS.handshakeMs)
   const news = new PairingNews({
     publish: (event, payload) => hub.publish(event, payload),
@@ -82,8 +78,6 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('health', health)
   app.decorate('presence', presence)
   app.decorate('waiting', waiting)
-  app.decorate('nodes', nodes)
-  app.decorate('nodeDesk', desk)
   app.decorate('systemEvents', new SystemEvents())
   app.decorate('drain', () => {
     news.stop()
@@ -97,7 +91,6 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
     clearInterval(expiring)
     waiting.stop()
     presence.stop()
-    nodes.flush()
     health.stop()
     trail.close()
   })
@@ -130,8 +123,6 @@ declare module 'fastify' {
     hub: Hub
     health: Health
     presence: Presence
-    nodes: NodeStore
-    nodeDesk: NodeDesk
     systemEvents: SystemEvents
     /** Sockets without a caller. */
     waiting: PreauthSockets

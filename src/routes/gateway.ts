@@ -16,7 +16,7 @@ import { LIMITS } from '../rpc/limits.ts'
 
 /** The gateway's WebSocket. */
 export default async function gateway(app: FastifyInstance): Promise<void> {
-  const { live, hub, presence, waiting, registry, devices, authenticator, health, nodeDesk } = app
+  const { live, hub, presence, waiting, registry, devices, authenticator, health } = app
   const hello = helloFor({
     config: () => live.config,
     hub,
@@ -48,8 +48,8 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     opened(connection) {
       waiting.delete(connection)
       hub.add(connection)
-      nodeDesk.arrived(connection).catch((err) => app.log.error({ err }, 'node not welcomed'))
       presence.arrived(connection)
+      app.nodes.opened(connection)
       // The policy may have changed while this caller was being looked up.
       endFallen(connection)
       expire(connection)
@@ -59,8 +59,8 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       expiries.delete(connection)
       waiting.delete(connection)
       hub.delete(connection)
-      nodeDesk.left(connection)
       presence.left(connection)
+      app.nodes.closed(connection)
     }
   }
   // A setup code is spent when it lets its device in; whether the device got its tokens is known only now.

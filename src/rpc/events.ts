@@ -24,12 +24,23 @@ const rules = new Map<string, EventRule>(
     'device.pair.resolved': { scope: 'operator.pairing', droppable: false },
     'device.pair.changed': { scope: 'operator.pairing', droppable: false },
     'device.pair.setup.completed': { scope: 'operator.pairing', droppable: false },
-    'device.pair.setup.deliveryUncertain': { scope: 'operator.pairing', droppable: false }
+    'device.pair.setup.deliveryUncertain': { scope: 'operator.pairing', droppable: false },
+    'node.pair.requested': { scope: 'operator.pairing', droppable: false },
+    'node.pair.resolved': { scope: 'operator.pairing', droppable: false }
   })
 )
 
-/** Every event a client can receive, `connect.challenge` included. */
-export const EVENT_NAMES: readonly string[] = ['connect.challenge', ...rules.keys()]
+/** Events that go to one socket alone. */
+const TARGETED = [
+  'connect.challenge',
+  'node.invoke.request',
+  'node.invoke.cancel',
+  'node.invoke.input',
+  'node.invoke.progress'
+] as const
+
+/** Every event a client can receive. */
+export const EVENT_NAMES: readonly string[] = [...TARGETED, ...rules.keys()]
 
 /** The rule of an event; an event without one reaches nobody. */
 export function eventRule(name: string): EventRule | undefined {

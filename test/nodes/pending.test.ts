@@ -3,9 +3,10 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { openDatabase } from '../../src/store/database.ts'
+import { NodeActionStore } from '../../src/store/node-actions.ts'
 import { NodeStore } from '../../src/store/nodes.ts'
 import { WORK_PRIORITIES, WORK_TYPES, type Work, WorkStore } from '../../src/store/work.ts'
-import { RawClient, TestDevice } from '../support/client.ts'
+import { nodeHost, RawClient, TestDevice } from '../support/client.ts'
 import { startApp, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
 import { approvedNode, connectNode } from '../support/nodes.ts'
 import { schemaErrors } from '../support/schema.ts'
@@ -33,7 +34,7 @@ async function operator(t: Test, url: string, scopes: string[] = ['operator.writ
 /** A gateway with an approved node and an operator who may leave work. */
 async function withNode(t: Test) {
   const app = await startApp(t)
-  const { client: node, device } = await approvedNode(app, { commands: ['system.run', 'talk.ptt.start'] })
+  const { client: node, device } = await approvedNode(app.ws, { commands: ['system.run'] })
   t.teardown(() => node.close())
   const writer = await operator(t, app.ws)
   const nodeId = device.id
@@ -108,7 +109,7 @@ t.test('refuses work for nodes that nobody approved', async (t) => {
 
   await app.app.devices.revoke(nodeId, 'node')
   t.strictSame((await enqueue({ type: 'status.request' })).error, pendingChanged, 'a node whose role was taken back')
-  await app.app.nodes.remove(nodeId)
+  await app.app.nodes.store.remove(nodeId)
   t.strictSame((await enqueue({ type: 'status.request' })).error, pendingChanged, 'a node that was removed')
 })
 
@@ -146,31 +147,89 @@ t.test('refuses params that make no sense', async (t) => {
   }
 })
 
-t.test('commands that waited for the foreground are pulled until they are acknowledged', async (t) => {
-  const { app, node, nodeId } = await withNode(t)
-  const { actions } = app.app.nodeDesk
-  const pull = async () => (await node.call('node.pending.pull')).payload as { actions: { id: string }[] }
+t.test('what a phone cannot do unseen waits until someone looks at it', async (t) => {
+  const app = await startApp(t)
+  const phone = { client: { ...nodeHost, id: 'openclaw-ios' as const, platform: 'iOS 18.4', deviceFamily: 'iPhone' } }
+  const commands = ['talk.ptt.start', 'device.status']
+  const { client: node, device } = await approvedNode(app.ws, { ...phone, commands })
+  t.teardown(() => node.close())
+  const nodeId = device.id
+  const writer = await operator(t, app.ws)
+  const pull = async () => (await node.call('node.pending.pull')).payload as { nodeId: string; actions: Json[] }
   const ack = async (...ids: string[]) => (await node.call('node.pending.ack', { ids })).payload
+  let asked = 0
+  const error = { code: 'NODE_BACKGROUND_UNAVAILABLE', message: 'not looked at' }
+  const invoke = async (command: string, idempotencyKey: string) => {
+    const call = writer.call('node.invoke', { nodeId, command, params: { a: 1 }, idempotencyKey })
+    const { payload } = await node.event('node.invoke.request', ++asked)
+    await node.call('node.invoke.result', { id: payload?.id, nodeId, ok: false, error })
+    return (await call).error
+  }
+
   t.strictSame(await pull(), { nodeId, actions: [] })
   t.strictSame(await ack('a', 'b', 'a'), { nodeId, ackedIds: ['a', 'b'], remainingCount: 0 })
+  t.match(await invoke('device.status', 'k0'), { message: 'NODE_BACKGROUND_UNAVAILABLE: not looked at' })
+  const before = Date.now()
+  const first = await invoke('talk.ptt.start', 'k1')
+  const id = first?.details?.queuedActionId as string
+  t.strictSame(first, {
+    code: 'UNAVAILABLE',
+    message: 'node command queued until iOS returns to foreground',
+    details: {
+      code: 'QUEUED_UNTIL_FOREGROUND',
+      queuedActionId: id,
+      nodeId,
+      command: 'talk.ptt.start',
+      wake: { path: 'no-registration', available: false, throttled: false },
+      nodeError: error
+    },
+    retryable: true
+  })
+  const { enqueuedAtMs, ...rest } = (await pull()).actions[0] as Json & { enqueuedAtMs: number }
+  t.strictSame(rest, { id, command: 'talk.ptt.start', paramsJSON: '{"a":1}' })
+  t.ok(enqueuedAtMs >= before)
+  await invoke('talk.ptt.start', 'k2')
+  t.strictSame(await ack('zz', id), { nodeId, ackedIds: ['zz', id], remainingCount: 1 }, 'until it is acknowledged')
+  const { actions: left } = await pull()
+  t.equal(left.length, 1)
 
-  const first = await actions.add(nodeId, { key: 'k1', command: 'talk.ptt.start', paramsJSON: '{"a":1}' })
+  await node.close()
+  const back = await connectNode(app.ws, { ...phone, commands }, device)
+  t.teardown(() => back.client.close())
+  t.strictSame((await back.client.call('node.pending.pull')).payload, { nodeId, actions: left }, 'on any connection')
+  const fewer = await connectNode(app.ws, { ...phone, commands: ['device.status'] }, device)
+  t.teardown(() => fewer.client.close())
+  t.strictSame((await fewer.client.call('node.pending.pull')).payload, { nodeId, actions: [] }, 'where it still can')
+})
+
+t.test('commands that wait are few, and not for long', async (t) => {
+  const db = openDatabase(':memory:')
+  t.teardown(() => db.close())
+  let now = 1_000_000
+  const nodes = new NodeStore(db, () => now)
+  const actions = new NodeActionStore(db, () => now)
+  const nodeId = 'a'
+  await nodes.arrived(nodeId, facts, now)
+  const command = 'talk.ptt.start'
+  const first = await actions.add(nodeId, { key: 'k', command })
   t.strictSame(
-    await actions.add(nodeId, { key: 'k1', command: 'talk.ptt.start' }),
+    await actions.add(nodeId, { key: 'k', command, paramsJSON: '{}' }),
     first,
     'the same key, the same action'
   )
-  await actions.add(nodeId, { key: 'k2', command: 'talk.ptt.start' })
-  await actions.add(nodeId, { key: 'k3', command: 'canvas.present' })
-  t.equal(await actions.add('nope', { key: 'k', command: 'talk.ptt.start' }), undefined)
-  const { actions: seen } = await pull()
-  t.strictSame(seen[0], { ...first })
-  t.equal(seen.length, 2, 'what is not approved is not handed out')
-  t.strictSame(await ack(seen[0]!.id), { nodeId, ackedIds: [seen[0]!.id], remainingCount: 2 })
-  t.strictSame((await pull()).actions, seen.slice(1))
-
-  for (let n = 0; n < 70; n++) await actions.add(nodeId, { key: `n${n}`, command: 'talk.ptt.start' })
-  t.equal((await pull()).actions.length, 64, 'no more than so many')
+  t.equal(await actions.add('nobody', { key: 'k', command }), undefined)
+  for (let n = 0; n < 70; n++) await actions.add(nodeId, { key: `n${n}`, command })
+  const kept = await actions.list(nodeId)
+  t.equal(kept.length, 64)
+  t.notOk(
+    kept.some(({ id }) => id === first?.id),
+    'the oldest go'
+  )
+  now += 10 * 60_000
+  t.strictSame(await actions.list(nodeId), [])
+  await actions.add(nodeId, { key: 'later', command })
+  await nodes.remove(nodeId)
+  t.equal(await actions.done(nodeId, []), 0, 'nothing outlives its node')
 })
 
 t.test('kill -9 loses no work whose answer was given, and brings none back', { timeout: 60_000 }, async (t) => {
@@ -184,13 +243,8 @@ t.test('kill -9 loses no work whose answer was given, and brings none back', { t
   }
 
   let gateway = await startProcess(t, { stateDir, config })
-  await connectNode(gateway.ws, {}, device)
+  await approvedNode(gateway.ws, {}, device)
   await crash(gateway)
-  const db = openDatabase(join(stateDir, 'gateway.sqlite'))
-  const nodes = new NodeStore(db)
-  await nodes.arrived(nodeId, facts, Date.now())
-  await nodes.approve(nodeId, { caps: [], commands: [], permissions: {} })
-  db.close()
 
   let waiting = 0
   for (let round = 0; round < 4; round++) {

@@ -5,7 +5,7 @@ import { approvedNode, connectNode } from '../support/nodes.ts'
 import { publishedScope } from '../support/schema.ts'
 
 const app = await startApp(t)
-const { client: node } = await approvedNode(app)
+const { client: node } = await approvedNode(app.ws)
 const { client: unapproved } = await connectNode(app.ws)
 const operators = await Promise.all(
   [[], ['operator.admin']].map(async (scopes) => {

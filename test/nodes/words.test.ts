@@ -10,6 +10,7 @@ type Json = Record<string, unknown>
 const app = await startApp(t)
 const reader = await operator(t, app.ws, ['operator.read'])
 const writer = await operator(t, app.ws, ['operator.write'])
+const admin = await operator(t, app.ws, ['operator.admin'])
 const nobody = await operator(t, app.ws, [])
 
 async function operator(t: Test, url: string, scopes: string[]): Promise<RawClient> {
@@ -20,7 +21,7 @@ async function operator(t: Test, url: string, scopes: string[]): Promise<RawClie
 }
 
 async function node(t: Test, params: Partial<ConnectParams> = {}): Promise<TestNode> {
-  const node = await approvedNode(app, params)
+  const node = await approvedNode(app.ws, params)
   t.teardown(() => node.client.close())
   return node
 }
@@ -66,22 +67,25 @@ t.test('a node that is alive is written down, at most once a minute', async (t) 
   const before = Date.now()
   const answer = await client.call('node.event', { event, payloadJSON: '{"trigger":"silent_push"}', payload: 'unread' })
   t.strictSame(answer.payload, handled(event, 'persisted'))
-  const record = await app.app.nodes.find(device.id)
+  const record = await app.app.nodes.store.find(device.id)
   t.equal(record?.lastSeenReason, 'silent_push')
   t.ok(record!.lastSeenAtMs! >= before)
   t.strictSame((await tell(client, event, { trigger: 'manual' })).payload, handled(event, 'throttled'))
 
   const other = await node(t)
   t.strictSame((await tell(other.client, event, { trigger: 'of another kind' })).payload, handled(event, 'persisted'))
-  t.equal((await app.app.nodes.find(other.device.id))?.lastSeenReason, 'background')
+  t.equal((await app.app.nodes.store.find(other.device.id))?.lastSeenReason, 'background')
 })
 
 t.test('where someone sits is told, and forgotten with the connection', async (t) => {
-  const { activity } = app.app.nodeDesk
+  const seat = async (nodeId: string) => {
+    const { lastActiveAtMs, presenceUpdatedAtMs, active } = await described(nodeId)
+    return { lastActiveAtMs, presenceUpdatedAtMs, active }
+  }
+  const empty = { lastActiveAtMs: undefined, presenceUpdatedAtMs: undefined, active: undefined }
   const event = 'node.presence.activity'
   const mac = { client: { ...nodeHost, id: 'openclaw-macos' as const }, permissions: { accessibility: true } }
   const { client, device } = await node(t, mac)
-  const connId = connIdOf(device.id)
   const wrong = [
     undefined,
     {},
@@ -107,10 +111,10 @@ t.test('where someone sits is told, and forgotten with the connection', async (t
 
   const second = await node(t, { permissions: { accessibility: true } })
   t.strictSame((await tell(second.client, event, { idleSeconds: 0 })).payload, handled(event, 'updated'))
-  t.match(activity.of(second.device.id, connIdOf(second.device.id)), { active: true })
+  t.match(await seat(second.device.id), { active: true })
   t.strictSame(
-    activity.of(device.id, connId),
-    { lastActiveAtMs, presenceUpdatedAtMs },
+    await seat(device.id),
+    { lastActiveAtMs, presenceUpdatedAtMs, active: undefined },
     'the one touched last is active'
   )
   t.strictSame(
@@ -120,7 +124,7 @@ t.test('where someone sits is told, and forgotten with the connection', async (t
   )
   t.strictSame((await tell(second.client, event, { action: 'clear' })).payload, handled(event, 'cleared'))
   t.match(await reader.event('node.presence', 3), { payload: { lastActiveAtMs: null, presenceUpdatedAtMs: null } })
-  t.match(activity.of(device.id, connId), { active: true })
+  t.match(await seat(device.id), { active: true })
 
   const plain = await node(t)
   t.strictSame(
@@ -129,8 +133,8 @@ t.test('where someone sits is told, and forgotten with the connection', async (t
     'what happens elsewhere on the machine takes the permission'
   )
   await client.close()
-  await gone(connId)
-  t.equal(activity.of(device.id, connId), undefined)
+  await gone(device.id)
+  t.strictSame(await seat(device.id), empty)
 })
 
 t.test('how a machine fares is kept and told', async (t) => {
@@ -159,7 +163,7 @@ t.test('how a machine fares is kept and told', async (t) => {
   t.equal(payload?.nodeId, device.id)
   t.strictSame(rest, full)
   t.ok(updatedAtMs >= before)
-  t.strictSame((await app.app.nodes.find(device.id))?.hostStats, { ...full, updatedAtMs })
+  t.strictSame((await app.app.nodes.store.find(device.id))?.hostStats, { ...full, updatedAtMs })
 })
 
 t.test('what is said on a node is shown to people, and nobody pretends to act on it', async (t) => {
@@ -185,53 +189,60 @@ t.test('what is said on a node is shown to people, and nobody pretends to act on
 })
 
 t.test('a node is believed about the commands that it was told to run, and about no others', async (t) => {
-  const { client, device } = await node(t)
-  const { runs } = app.app.nodeDesk
-  const connId = connIdOf(device.id)
   const sessionKey = 'agent:main:main'
   const unmatched = (event: string) => handled(event, 'unmatched_exec_event', false)
-  runs.dispatched(connId, { runId: 'r1', sessionKey })
-  runs.dispatched(connId, { runId: 'r2', sessionKey: undefined })
-  runs.dispatched('another', { runId: 'r3', sessionKey: undefined })
-  for (const payload of [
-    { runId: 'r0', sessionKey },
-    { runId: 'r1' },
-    { runId: 'r1', sessionKey: 'x' },
-    { runId: 'r3' }
-  ]) {
+  /** Has a node run a command; what it is known by. */
+  const run = async (at: TestNode, params: Json, n: number) => {
+    const request = { nodeId: at.device.id, command: 'system.run', params: { command: ['ls'], ...params } }
+    void admin.call('node.invoke', { ...request, idempotencyKey: `run ${n}` }).catch(() => {})
+    const { payload } = await at.client.event('node.invoke.request', n)
+    return (JSON.parse(payload?.paramsJSON as string) as { runId: string }).runId
+  }
+  const runs = { commands: ['system.run'] }
+  const { client, device } = await node(t, runs)
+  const other = await node(t, runs)
+  const bound = await run({ client, device }, { sessionKey }, 1)
+  const free = await run({ client, device }, {}, 2)
+  const elsewhere = await run(other, {}, 1)
+  const foreign = [
+    { runId: 'unknown', sessionKey },
+    { runId: bound },
+    { runId: bound, sessionKey: 'x' },
+    { runId: elsewhere }
+  ]
+  for (const payload of foreign) {
     for (const event of ['exec.started', 'exec.finished', 'exec.denied']) {
       t.strictSame((await tell(client, event, payload)).payload, unmatched(event), JSON.stringify(payload))
     }
   }
   const of = (id: string) => `(node=${device.id} id=${id}`
-  t.strictSame((await tell(client, 'exec.started', { runId: 'r1', sessionKey, command: 'ls -l' })).payload, {
-    ok: true
-  })
-  t.equal((await lines()).at(-1), `Exec started ${of('r1')}): ls -l`)
-  const finished = { runId: 'r1', sessionKey, exitCode: 3, timedOut: false, output: ' boom\n' }
+  const started = { runId: bound, sessionKey, command: 'ls -l' }
+  t.strictSame((await tell(client, 'exec.started', started)).payload, { ok: true })
+  t.equal((await lines()).at(-1), `Exec started ${of(bound)}): ls -l`)
+  const finished = { runId: bound, sessionKey, exitCode: 3, timedOut: false, output: ' boom\n' }
   t.strictSame((await tell(client, 'exec.finished', finished)).payload, { ok: true })
-  t.equal((await lines()).at(-1), `Exec finished ${of('r1')}, code 3)\nboom`)
+  const boom = `Exec finished ${of(bound)}, code 3)\nboom`
+  t.equal((await lines()).at(-1), boom)
   t.strictSame((await tell(client, 'exec.finished', finished)).payload, unmatched('exec.finished'), 'once')
 
-  t.strictSame((await tell(client, 'exec.denied', { runId: 'r2', sessionKey: 'any' })).payload, { ok: true })
-  t.strictSame((await tell(client, 'exec.started', { runId: 'r2' })).payload, unmatched('exec.started'), 'it ended')
-  const quiet: [string, Json][] = [
-    ['exec.finished', { exitCode: 0, output: ' \n ' }],
-    ['exec.finished', { exitCode: 1, output: 'x', suppressNotifyOnExit: true }]
+  t.strictSame((await tell(client, 'exec.denied', { runId: free, sessionKey: 'any' })).payload, { ok: true })
+  t.strictSame((await tell(client, 'exec.started', { runId: free })).payload, unmatched('exec.started'), 'it ended')
+  const quiet: Json[] = [
+    { exitCode: 0, output: ' \n ' },
+    { exitCode: 1, output: 'x', suppressNotifyOnExit: true }
   ]
-  for (const [event, payload] of quiet) {
-    runs.dispatched(connId, { runId: 'q', sessionKey: undefined })
-    t.strictSame((await tell(client, event, { runId: 'q', ...payload })).payload, { ok: true })
+  for (const [n, payload] of quiet.entries()) {
+    const runId = await run({ client, device }, {}, n + 3)
+    t.strictSame((await tell(client, 'exec.finished', { runId, ...payload })).payload, { ok: true })
   }
-  t.equal(
-    (await lines()).at(-1),
-    `Exec finished ${of('r1')}, code 3)\nboom`,
-    'what went well, or nobody asked about, is not shown'
-  )
-  runs.dispatched(connId, { runId: 't', sessionKey: undefined })
-  await tell(client, 'exec.finished', { runId: 't', timedOut: true, output: `${'y'.repeat(100_000)} last words` })
+  t.equal((await lines()).at(-1), boom, 'what went well, or nobody asked about, is not shown')
+  const late = await run({ client, device }, {}, 5)
+  const { payload: request } = await client.event('node.invoke.request', 5)
+  await client.call('node.invoke.result', { id: request?.id, nodeId: device.id, ok: true, payload: {} })
+  const output = `${'y'.repeat(100_000)} last words`
+  t.ok((await tell(client, 'exec.finished', { runId: late, timedOut: true, output })).ok, 'also after the result')
   const timeout = (await lines()).at(-1)!
-  t.ok(timeout.startsWith(`Exec finished ${of('t')}, timeout)\n…y`) && timeout.endsWith('last words'))
+  t.ok(timeout.startsWith(`Exec finished ${of(late)}, timeout)\n…y`) && timeout.endsWith('last words'))
   t.ok(timeout.length < 600)
 })
 
@@ -310,8 +321,7 @@ t.test('wake words outlive the gateway', async (t) => {
 t.test('what a node lends is answered as it is understood', async (t) => {
   const { client, device } = await node(t, { commands: ['mcp.tools.call.v1', 'system.run'] })
   const nodeId = device.id
-  const connId = connIdOf(nodeId)
-  const lent = () => app.app.nodeDesk.tools.of(connId)
+  const lent = async () => (await described(nodeId)).nodePluginTools as Json[] | undefined
   const tool = {
     pluginId: 'mcp',
     name: 'a',
@@ -325,9 +335,9 @@ t.test('what a node lends is answered as it is understood', async (t) => {
   }
   t.strictSame(await update(), { nodeId, tools: [] })
   t.match(await update(tool, tool), { tools: [{ ...tool, parameters: any }] })
-  t.equal(lent().length, 1, 'a name counts once')
+  t.equal((await lent())?.length, 1, 'a name counts once')
   t.match(await update({ ...tool, command: 'camera.snap' }, { ...tool, command: undefined }), { nodeId, tools: [] })
-  t.equal(lent().length, 0, 'what is not approved is not lent')
+  t.equal((await lent())?.length, 0, 'what is not approved is not lent')
   const many = Array.from({ length: 200 }, (_, n) => ({ ...tool, name: `t${n}`, parameters: { type: 'object' } }))
   t.equal((await update(...many)).tools.length, 128)
   t.equal((await update(...many.map((each) => ({ ...each, description: 'x'.repeat(100_000) })))).tools.length, 5)
@@ -360,17 +370,17 @@ t.test('what a node lends is answered as it is understood', async (t) => {
   })
   await update(tool)
   await client.close()
-  await gone(connId)
-  t.equal(lent().length, 0, 'what a connection lent goes with it')
+  await gone(nodeId)
+  t.equal(await lent(), undefined, 'what a connection lent goes with it')
 })
 
-function connIdOf(deviceId: string): string {
-  return [...app.app.hub].findLast(({ caller }) => caller?.deviceId === deviceId)!.id
+/** Waits until the gateway has noticed that a node is gone. */
+async function gone(nodeId: string): Promise<void> {
+  while ((await described(nodeId)).connected === true);
 }
 
-/** Waits until the gateway has noticed that a socket is gone. */
-async function gone(connId: string): Promise<void> {
-  while (app.app.hub.get(connId) !== undefined) await reader.call('health')
+async function described(nodeId: string): Promise<Json> {
+  return (await reader.call('node.describe', { nodeId })).payload as Json
 }
 
 async function lines(): Promise<string[]> {

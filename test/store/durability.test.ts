@@ -216,7 +216,7 @@ t.test('a schema from the future is refused by name, with what to do, and not to
   t.throws(
     () => openDatabase(file),
     new NewerSchemaError(
-      'the state was written by a newer version (schema 1000, this build knows 3); update openclaw-gateway, or start with another state folder (--profile NAME).'
+      'the state was written by a newer version (schema 1000, this build knows 4); update openclaw-gateway, or start with another state folder (--profile NAME).'
     )
   )
   const again = new DatabaseSync(file)

@@ -1,6 +1,6 @@
 import type { ConnectParams } from '../../src/protocol/frames.ts'
 import { nodeHost, RawClient, TestDevice } from './client.ts'
-import { type TestApp, TOKEN } from './gateway.ts'
+import { TOKEN } from './gateway.ts'
 
 /** A connected node, and the device that it is. */
 export interface TestNode {
@@ -21,15 +21,24 @@ export async function connectNode(
   return { client, device }
 }
 
+/** Approves what a node offers, as an admin would. */
+export async function approveNode(url: string, nodeId: string): Promise<void> {
+  const admin = await RawClient.open(url)
+  await admin.connect({ auth: { token: TOKEN }, scopes: ['operator.admin'] })
+  const { pending } = (await admin.call('node.pair.list', {})).payload as { pending: Record<string, string>[] }
+  const { requestId } = pending.find((each) => each.nodeId === nodeId)!
+  const { ok, error } = await admin.call('node.pair.approve', { requestId })
+  await admin.close()
+  if (!ok) throw new Error(error?.message)
+}
+
 /** Connects a node whose offer is approved as it is. */
 export async function approvedNode(
-  { app, ws }: TestApp,
+  url: string,
   params: Partial<ConnectParams> = {},
   device: TestDevice = new TestDevice()
 ): Promise<TestNode> {
-  const facts = { clientId: 'node-host', clientMode: 'node', platform: 'linux' }
-  await app.nodes.arrived(device.id, facts, Date.now())
-  const { caps = [], commands = [], permissions = {} } = params
-  await app.nodes.approve(device.id, { caps, commands, permissions })
-  return connectNode(ws, params, device)
+  const node = await connectNode(url, params, device)
+  await approveNode(url, device.id)
+  return node
 }

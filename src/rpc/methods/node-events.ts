@@ -1,9 +1,10 @@
 import { Type } from 'typebox'
-import { type Activity, activityOf } from '../../nodes/activity.ts'
+import { activityOf } from '../../nodes/activity.ts'
 import type { ExecRuns } from '../../nodes/exec-runs.ts'
 import { hostStatsOf } from '../../nodes/host-stats.ts'
 import { execEventOf, finishedLine, recordOf, saidLine, startedLine } from '../../nodes/news.ts'
-import { pairingChanged, type Standing } from '../../nodes/standing.ts'
+import type { NodeRegistry } from '../../nodes/registry.ts'
+import { approvedStanding, type Standing } from '../../nodes/standing.ts'
 import type { NodeStore } from '../../store/nodes.ts'
 import { type Caller, defineMethod, type Method, type Publish } from '../method.ts'
 import type { Presence } from '../presence.ts'
@@ -11,13 +12,12 @@ import type { SystemEvents } from '../system-events.ts'
 
 /** What the events of nodes change. */
 export interface NodeEventDeps {
-  nodes: NodeStore
-  activity: Activity
+  store: NodeStore
+  registry: NodeRegistry
   runs: ExecRuns
   events: SystemEvents
   presence: Presence
   publish: Publish
-  standing(caller: Caller): Promise<Standing>
 }
 
 /** What became of an event: taken in, or a reason. */
@@ -34,7 +34,8 @@ const unmatched = { handled: false, reason: 'unmatched_exec_event' }
 
 /** What nodes tell of themselves (§4). */
 export function nodeEventMethods(deps: NodeEventDeps): Method[] {
-  const { nodes, activity, runs, events, presence, publish, standing } = deps
+  const { store, registry, runs, events, presence, publish } = deps
+  const { activity } = registry
   /** When each node was last written down as alive; in that order. */
   const alive = new Map<string, number>()
 
@@ -47,8 +48,8 @@ export function nodeEventMethods(deps: NodeEventDeps): Method[] {
       alive.set(nodeId, now)
       if (alive.size > MAX_NODES) alive.delete(alive.keys().next().value!)
       const trigger = TRIGGERS.find((each) => each === recordOf(payload).trigger) ?? 'background'
-      nodes.note(nodeId, { lastSeenAtMs: now, lastSeenReason: trigger })
-      nodes.flush()
+      store.note(nodeId, { lastSeenAtMs: now, lastSeenReason: trigger })
+      store.flush()
       return { handled: true, reason: 'persisted' }
     },
     'node.presence.activity': (payload, { nodeId, permissions }, { connId, client }) => {
@@ -72,7 +73,7 @@ export function nodeEventMethods(deps: NodeEventDeps): Method[] {
       const stats = hostStatsOf(payload)
       if (stats === undefined) return invalid
       const hostStats = { ...stats, updatedAtMs: Date.now() }
-      nodes.note(nodeId, { hostStats })
+      store.note(nodeId, { hostStats })
       publish('node.hostStats', { nodeId, hostStats })
       return { handled: true, reason: 'updated' }
     },
@@ -116,9 +117,8 @@ export function nodeEventMethods(deps: NodeEventDeps): Method[] {
         },
         { additionalProperties: false }
       ),
-      async handler({ event, payload, payloadJSON }, caller) {
-        const node = await standing(caller)
-        if (!node.approved) throw pairingChanged('while invocation was active')
+      handler({ event, payload, payloadJSON }, caller) {
+        const node = approvedStanding(registry, caller.connId)
         const handler = Object.hasOwn(handlers, event) ? handlers[event] : undefined
         if (handler === undefined) return { ok: true, event, handled: false, reason: 'unsupported_event' }
         const outcome = handler(payloadJSON === undefined ? payload : parsed(payloadJSON), node, caller)

@@ -1,15 +1,10 @@
 import { Type } from 'typebox'
-import type { Standing } from '../../nodes/standing.ts'
-import { NodeTool, type NodeTools } from '../../nodes/tools.ts'
+import type { NodeRegistry } from '../../nodes/registry.ts'
+import { standingOf } from '../../nodes/standing.ts'
+import { lentTools, NodeTool } from '../../nodes/tools.ts'
 import { invalidRequest, RpcError } from '../../protocol/errors.ts'
 import { checker } from '../../protocol/validate.ts'
-import { type Caller, defineMethod, type Method } from '../method.ts'
-
-/** What the methods work on. */
-export interface NodeOffersDeps {
-  tools: NodeTools
-  standing(caller: Caller): Promise<Standing>
-}
+import { defineMethod, type Method } from '../method.ts'
 
 const closed = { additionalProperties: false } as const
 const NodeSkill = Type.Object(
@@ -27,7 +22,7 @@ const RunnerInventory = Type.Object({
 const checkInventory = checker(RunnerInventory)
 
 /** What nodes lend beside their commands. Each is answered as it is understood: nodes come again when they are not. */
-export function nodeOffersMethods({ tools, standing }: NodeOffersDeps): Method[] {
+export function nodeOffersMethods({ registry }: { registry: NodeRegistry }): Method[] {
   return [
     defineMethod({
       // The programs that skills of the gateway need; it has no skills.
@@ -40,8 +35,8 @@ export function nodeOffersMethods({ tools, standing }: NodeOffersDeps): Method[]
       name: 'node.skills.update',
       scope: 'node',
       params: Type.Object({ skills: Type.Array(NodeSkill, { maxItems: 64 }) }, closed),
-      async handler({ skills }, caller) {
-        const { nodeId } = await standing(caller)
+      handler({ skills }, { connId }) {
+        const { nodeId } = standingOf(registry, connId)
         const named = new Map(skills.map((skill) => [skill.name, skill] as const).reverse())
         return { nodeId, skills: [...named.values()].reverse() }
       }
@@ -50,9 +45,11 @@ export function nodeOffersMethods({ tools, standing }: NodeOffersDeps): Method[]
       name: 'node.pluginTools.update',
       scope: 'node',
       params: Type.Object({ tools: Type.Array(NodeTool) }, closed),
-      async handler({ tools: offered }, caller) {
-        const { nodeId, approved, commands } = await standing(caller)
-        return { nodeId, tools: tools.lend(caller.connId, offered, approved ? commands : []) }
+      handler({ tools: offered }, { connId }) {
+        const { nodeId, session, commands } = standingOf(registry, connId)
+        const tools = lentTools(offered, commands)
+        session.published.pluginTools = tools
+        return { nodeId, tools }
       }
     }),
     defineMethod({
@@ -60,9 +57,9 @@ export function nodeOffersMethods({ tools, standing }: NodeOffersDeps): Method[]
       name: 'node.runnerInventory.update',
       scope: 'node',
       params: Type.Unknown(),
-      async handler(params, caller) {
+      handler(params, { connId }) {
         if (checkInventory(params) !== undefined) throw invalidRequest('invalid node runner inventory')
-        const { nodeId } = await standing(caller)
+        const { nodeId } = standingOf(registry, connId)
         return { nodeId }
       }
     }),

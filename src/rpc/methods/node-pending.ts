@@ -1,16 +1,18 @@
 import { Type } from 'typebox'
-import { isApproved, pairingChanged, type Standing } from '../../nodes/standing.ts'
+import { pairingChanged } from '../../nodes/refusals.ts'
+import type { NodeRegistry } from '../../nodes/registry.ts'
+import { approvedStanding, isApproved, standingOf } from '../../nodes/standing.ts'
 import type { NodeActionStore } from '../../store/node-actions.ts'
 import type { NodeStore } from '../../store/nodes.ts'
 import { WORK_PRIORITIES, WORK_TYPES, type WorkStore } from '../../store/work.ts'
-import { type Caller, defineMethod, type Method } from '../method.ts'
+import { defineMethod, type Method } from '../method.ts'
 
 /** What the methods work on. */
 export interface NodePendingDeps {
   work: WorkStore
   actions: NodeActionStore
-  nodes: NodeStore
-  standing(caller: Caller): Promise<Standing>
+  store: NodeStore
+  registry: NodeRegistry
 }
 
 const text = Type.String({ minLength: 1 })
@@ -19,7 +21,7 @@ const DAY_MS = 86_400_000
 const MAX_ITEMS = 10
 
 /** What waits for nodes: work that operators leave, and commands that must wait until a node is looked at (§4). */
-export function nodePendingMethods({ work, actions, nodes, standing }: NodePendingDeps): Method[] {
+export function nodePendingMethods({ work, actions, store, registry }: NodePendingDeps): Method[] {
   return [
     defineMethod({
       name: 'node.pending.enqueue',
@@ -35,7 +37,7 @@ export function nodePendingMethods({ work, actions, nodes, standing }: NodePendi
         closed
       ),
       async handler({ nodeId, type, priority = 'normal', expiresInMs = DAY_MS }) {
-        const known = isApproved(await nodes.find(nodeId))
+        const known = isApproved(await store.find(nodeId))
         const added = known ? await work.add(nodeId, { type, priority, expiresInMs }) : undefined
         if (added === undefined) throw changed()
         // There is no push service here that could wake a node.
@@ -46,8 +48,8 @@ export function nodePendingMethods({ work, actions, nodes, standing }: NodePendi
       name: 'node.pending.drain',
       scope: 'node',
       params: Type.Object({ maxItems: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_ITEMS })) }, closed),
-      async handler({ maxItems = MAX_ITEMS }, caller) {
-        const { nodeId, approved } = await standing(caller)
+      async handler({ maxItems = MAX_ITEMS }, { connId }) {
+        const { nodeId, approved } = standingOf(registry, connId)
         const taken = approved ? await work.take(nodeId, maxItems) : undefined
         if (taken === undefined) throw changed()
         const { revision, work: items, left } = taken
@@ -66,33 +68,27 @@ export function nodePendingMethods({ work, actions, nodes, standing }: NodePendi
       name: 'node.pending.pull',
       scope: 'node',
       params: Type.Object({}, closed),
-      async handler(_params, caller) {
-        const { nodeId, commands } = await approved(caller)
+      async handler(_params, { connId }) {
+        const { nodeId, commands } = approvedStanding(registry, connId)
         const all = await actions.list(nodeId)
-        return { nodeId, actions: all.filter(({ command }) => commands.includes(command)) }
+        return { nodeId, actions: all.filter(({ command }) => commands.has(command)) }
       }
     }),
     defineMethod({
       name: 'node.pending.ack',
       scope: 'node',
       params: Type.Object({ ids: Type.Array(text, { minItems: 1, maxItems: 1_000 }) }, closed),
-      async handler({ ids }, caller) {
-        const { nodeId } = await approved(caller)
+      async handler({ ids }, { connId }) {
+        const { nodeId } = approvedStanding(registry, connId)
         const ackedIds = [...new Set(ids)]
         return { nodeId, ackedIds, remainingCount: await actions.done(nodeId, ackedIds) }
       }
     })
   ]
-
-  async function approved(caller: Caller): Promise<Standing> {
-    const node = await standing(caller)
-    if (!node.approved) throw pairingChanged('while invocation was active')
-    return node
-  }
 }
 
 function changed(): Error {
-  return pairingChanged('while pending work was active')
+  return pairingChanged('node pairing changed while pending work was active')
 }
 
 function baseline(): Record<string, unknown> {

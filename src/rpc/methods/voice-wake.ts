@@ -1,19 +1,18 @@
 import { Type } from 'typebox'
-import { wakeRouting, wakeWords } from '../../nodes/voice-wake.ts'
+import { type VoiceWake, WAKE_ROUTING } from '../../nodes/voice-wake.ts'
 import { invalidRequest } from '../../protocol/errors.ts'
 import { defineMethod, type Method } from '../method.ts'
-import type { NodeDesk } from '../node-desk.ts'
 
 const anything = Type.Unknown()
 
 /** The words that wake an assistant: one list for every machine that listens. */
-export function voiceWakeMethods({ desk }: { desk: NodeDesk }): Method[] {
+export function voiceWakeMethods({ voiceWake }: { voiceWake: VoiceWake }): Method[] {
   return [
     defineMethod({
       name: 'voicewake.get',
       scope: 'operator.read',
       params: anything,
-      handler: async () => ({ triggers: wakeWords(await desk.words.get()) })
+      handler: async () => ({ triggers: await voiceWake.words() })
     }),
     defineMethod({
       name: 'voicewake.set',
@@ -22,14 +21,14 @@ export function voiceWakeMethods({ desk }: { desk: NodeDesk }): Method[] {
       async handler(params) {
         const given = (params as { triggers?: unknown } | null)?.triggers
         if (!Array.isArray(given)) throw invalidRequest('voicewake.set requires triggers: string[]')
-        return { triggers: await desk.wakeBy(given) }
+        return { triggers: await voiceWake.set(given) }
       }
     }),
     defineMethod({
       name: 'voicewake.routing.get',
       scope: 'operator.read',
       params: anything,
-      handler: () => ({ config: wakeRouting })
+      handler: () => ({ config: WAKE_ROUTING })
     })
   ]
 }
