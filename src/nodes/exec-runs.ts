@@ -10,7 +10,7 @@ export interface ExecRun {
 /** The command that the params of a `system.run` name; undefined where they name none. */
 export function execRunOf(params: unknown): ExecRun | undefined {
   const { runId, sessionKey } = (params ?? {}) as { runId?: unknown; sessionKey?: unknown }
-  if (typeof runId !== 'string') return undefined
+  if (typeof runId !== 'string' || runId === '') return undefined
   return { runId, sessionKey: typeof sessionKey === 'string' && sessionKey !== '' ? sessionKey : undefined }
 }
 

@@ -17,12 +17,13 @@ const MAX_READ = 65_536
 const MAX_COMMAND = 200
 const MAX_OUTPUT = 400
 
-/** The exec event that a payload holds; undefined where it does not say which command it is of. */
+/** The exec event that a payload holds; undefined where it holds none. */
 export function execEventOf(payload: unknown): ExecEvent | undefined {
-  const { runId, sessionKey, command, exitCode, timedOut, output, suppressNotifyOnExit } = recordOf(payload)
-  if (typeof runId !== 'string' || runId === '' || runId.length > 256) return undefined
+  if (!isRecord(payload)) return undefined
+  const { runId, sessionKey, command, exitCode, timedOut, output, suppressNotifyOnExit } = payload
   return {
-    runId,
+    // One that nobody gave is nobody's.
+    runId: typeof runId === 'string' ? runId : '',
     sessionKey: typeof sessionKey === 'string' && sessionKey !== '' ? sessionKey : undefined,
     command: compact(command),
     exitCode: typeof exitCode === 'number' ? exitCode : undefined,
@@ -55,9 +56,11 @@ export function saidLine(nodeId: string, what: string, words: unknown): Told {
 
 /** The fields of a payload; none where it is not an object. */
 export function recordOf(payload: unknown): Record<string, unknown> {
+  return isRecord(payload) ? payload : {}
+}
+
+function isRecord(payload: unknown): payload is Record<string, unknown> {
   return typeof payload === 'object' && payload !== null && !Array.isArray(payload)
-    ? (payload as Record<string, unknown>)
-    : {}
 }
 
 function compact(text: unknown): string {

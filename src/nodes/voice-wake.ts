@@ -33,7 +33,7 @@ export class VoiceWake {
     const triggers = kept(given)
     await store.set(triggers)
     publish('voicewake.changed', { triggers })
-    for (const { nodeId } of registry) registry.tell(nodeId, 'voicewake.changed', { triggers })
+    for (const { link } of registry) link.send({ type: 'event', event: 'voicewake.changed', payload: { triggers } })
     return triggers
   }
 

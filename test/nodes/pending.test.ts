@@ -8,7 +8,7 @@ import { NodeStore } from '../../src/store/nodes.ts'
 import { WORK_PRIORITIES, WORK_TYPES, type Work, WorkStore } from '../../src/store/work.ts'
 import { nodeHost, RawClient, TestDevice } from '../support/client.ts'
 import { startApp, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
-import { approvedNode, connectNode } from '../support/nodes.ts'
+import { approvedNode, connectNode } from '../support/node-work.ts'
 import { schemaErrors } from '../support/schema.ts'
 
 type Json = Record<string, unknown>

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { RawClient } from '../support/client.ts'
 import { startApp, TOKEN } from '../support/gateway.ts'
-import { approvedNode, connectNode } from '../support/nodes.ts'
+import { approvedNode, connectNode } from '../support/node-work.ts'
 import { publishedScope } from '../support/schema.ts'
 
 const app = await startApp(t)

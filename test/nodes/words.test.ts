@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import type { ConnectParams, EventFrame } from '../../src/protocol/frames.ts'
 import { nodeHost, RawClient } from '../support/client.ts'
 import { startApp, startProcess, TOKEN } from '../support/gateway.ts'
-import { approvedNode, connectNode, type TestNode } from '../support/nodes.ts'
+import { approvedNode, connectNode, type TestNode } from '../support/node-work.ts'
 import { schemaErrors } from '../support/schema.ts'
 
 type Json = Record<string, unknown>
