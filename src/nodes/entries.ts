@@ -14,18 +14,21 @@ export function nodeEntry(record: NodeRecord, registry: NodeRegistry, policy: Co
   return {
     nodeId,
     ...known({ ...record, displayName: record.label ?? record.displayName }),
-    ...(record.hostStats === undefined ? {} : { hostStats: record.hostStats }),
+    ...optional('hostStats', record.hostStats),
     caps: held.caps,
     commands: held.commands,
     sessionHost: false,
-    ...(session === undefined ? {} : { nodePluginTools: session.published.pluginTools }),
-    ...(session?.offer.pathEnv === undefined ? {} : { pathEnv: session.offer.pathEnv }),
+    ...optional('nodePluginTools', session?.published.pluginTools),
+    ...optional('pathEnv', session?.offer.pathEnv),
     ...some('permissions', held.permissions),
     approvalState: request === undefined ? state : approved === undefined ? 'pending-approval' : 'pending-reapproval',
     ...(request === undefined ? {} : declared(request)),
-    ...(session === undefined ? {} : { connectedAtMs: session.connectedAtMs }),
-    ...(session === undefined ? {} : registry.activity.of(nodeId, session.link.id)),
-    ...times(record),
+    ...optional('connectedAtMs', session?.connectedAtMs),
+    ...optional('lastConnectedAtMs', record.lastConnectedAtMs),
+    ...optional('lastDisconnectedAtMs', session === undefined ? record.lastDisconnectedAtMs : undefined),
+    ...(session && registry.activity.of(nodeId, session.link.id)),
+    ...optional('lastSeenAtMs', record.lastSeenAtMs),
+    ...optional('lastSeenReason', record.lastSeenReason),
     ...optional('approvedAtMs', approved?.approvedAtMs ?? record.pairedAtMs),
     // Without auth no device is on record, and a node that is here is one all the same.
     paired: record.paired || session !== undefined,
@@ -45,7 +48,7 @@ export function pendingEntry(record: NodeRecord, request: SurfaceRequest): Json 
     commands,
     requiredApproveScopes: approvalScopes(commands),
     ...some('permissions', permissions),
-    ...(silent === undefined ? {} : { silent }),
+    ...optional('silent', silent),
     ts
   }
 }
@@ -126,15 +129,6 @@ function identity(record: NodeRecord): Json {
     ...optional('deviceFamily', familyOf(record)),
     ...optional('modelIdentifier', record.modelIdentifier),
     ...optional('remoteIp', record.remoteIp)
-  }
-}
-
-function times({ lastConnectedAtMs, lastDisconnectedAtMs, lastSeenAtMs, lastSeenReason }: NodeRecord): Json {
-  return {
-    ...optional('lastConnectedAtMs', lastConnectedAtMs),
-    ...optional('lastDisconnectedAtMs', lastDisconnectedAtMs),
-    ...optional('lastSeenAtMs', lastSeenAtMs),
-    ...optional('lastSeenReason', lastSeenReason)
   }
 }
 

@@ -30,17 +30,17 @@ const rules = new Map<string, EventRule>(
   })
 )
 
-/** Events that go to one socket alone. */
-const TARGETED = [
+/** Events that go to one socket alone, and have no rule. */
+export const TARGETED_EVENTS: readonly string[] = [
   'connect.challenge',
   'node.invoke.request',
   'node.invoke.cancel',
   'node.invoke.input',
   'node.invoke.progress'
-] as const
+]
 
 /** Every event a client can receive. */
-export const EVENT_NAMES: readonly string[] = [...TARGETED, ...rules.keys()]
+export const EVENT_NAMES: readonly string[] = [...TARGETED_EVENTS, ...rules.keys()]
 
 /** The rule of an event; an event without one reaches nobody. */
 export function eventRule(name: string): EventRule | undefined {
