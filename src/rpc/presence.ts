@@ -42,9 +42,9 @@ export class Presence {
     this.#announceSoon()
   }
 
-  /** Adds a line of text, as `system-event` does. */
-  note(text: string, reason: string | undefined): void {
-    this.#put(`note ${text}`, { text, ts: Date.now(), ...(reason === undefined ? {} : { reason }) })
+  /** Adds a line of text, as `system-event` does, in place of the last one of the same source, where it has one. */
+  note(text: string, reason: string | undefined, source = text): void {
+    this.#put(`note ${source}`, { text, ts: Date.now(), ...(reason === undefined ? {} : { reason }) })
     this.#announceSoon()
   }
 

@@ -1,3 +1,4 @@
+import { deepStrictEqual as deepEqual } from 'node:assert/strict'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -8,7 +9,7 @@ import { NodeStore } from '../../src/store/nodes.ts'
 import { WORK_PRIORITIES, WORK_TYPES, type Work, WorkStore } from '../../src/store/work.ts'
 import { nodeHost, RawClient, TestDevice } from '../support/client.ts'
 import { startApp, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
-import { approvedNode, connectNode } from '../support/node-work.ts'
+import { approvedNode, TestNode } from '../support/nodes.ts'
 import { schemaErrors } from '../support/schema.ts'
 
 type Json = Record<string, unknown>
@@ -34,7 +35,7 @@ async function operator(t: Test, url: string, scopes: string[] = ['operator.writ
 /** A gateway with an approved node and an operator who may leave work. */
 async function withNode(t: Test) {
   const app = await startApp(t)
-  const { client: node, device } = await approvedNode(app.ws, { commands: ['system.run'] })
+  const { client: node, device } = await approvedNode(t, app.ws, { commands: ['system.run'] })
   t.teardown(() => node.close())
   const writer = await operator(t, app.ws)
   const nodeId = device.id
@@ -86,8 +87,7 @@ t.test('the status that is always asked for waits its turn', async (t) => {
 
 t.test('refuses work for nodes that nobody approved', async (t) => {
   const { app, node, device, nodeId, writer, enqueue } = await withNode(t)
-  const unapproved = await connectNode(app.ws, { commands: ['system.run'] })
-  t.teardown(() => unapproved.client.close())
+  const unapproved = await TestNode.connect(t, app.ws, { commands: ['system.run'] })
   for (const id of ['nope', 'constructor', unapproved.device.id]) {
     const answer = await writer.call('node.pending.enqueue', { nodeId: id, type: 'status.request' })
     t.strictSame(answer.error, pendingChanged, id.slice(0, 12))
@@ -101,8 +101,7 @@ t.test('refuses work for nodes that nobody approved', async (t) => {
   }
 
   await enqueue({ type: 'status.request' })
-  const newer = await connectNode(app.ws, { commands: ['system.run'] }, device)
-  t.teardown(() => newer.client.close())
+  const newer = await TestNode.connect(t, app.ws, { commands: ['system.run'], device })
   const older = await node.call('node.pending.drain', {})
   t.strictSame(older.error, changed('before request dispatch'), 'an older socket of the node speaks for nobody')
   t.match((await newer.client.call('node.pending.drain', {})).payload, { items: [{ type: 'status.request' }] })
@@ -151,7 +150,7 @@ t.test('what a phone cannot do unseen waits until someone looks at it', async (t
   const app = await startApp(t)
   const phone = { client: { ...nodeHost, id: 'openclaw-ios' as const, platform: 'iOS 18.4', deviceFamily: 'iPhone' } }
   const commands = ['talk.ptt.start', 'device.status']
-  const { client: node, device } = await approvedNode(app.ws, { ...phone, commands })
+  const { client: node, device } = await approvedNode(t, app.ws, { ...phone, commands })
   t.teardown(() => node.close())
   const nodeId = device.id
   const writer = await operator(t, app.ws)
@@ -194,11 +193,9 @@ t.test('what a phone cannot do unseen waits until someone looks at it', async (t
   t.equal(left.length, 1)
 
   await node.close()
-  const back = await connectNode(app.ws, { ...phone, commands }, device)
-  t.teardown(() => back.client.close())
+  const back = await TestNode.connect(t, app.ws, { ...phone, commands, device })
   t.strictSame((await back.client.call('node.pending.pull')).payload, { nodeId, actions: left }, 'on any connection')
-  const fewer = await connectNode(app.ws, { ...phone, commands: ['device.status'] }, device)
-  t.teardown(() => fewer.client.close())
+  const fewer = await TestNode.connect(t, app.ws, { ...phone, commands: ['device.status'], device })
   t.strictSame((await fewer.client.call('node.pending.pull')).payload, { nodeId, actions: [] }, 'where it still can')
 })
 
@@ -243,7 +240,7 @@ t.test('kill -9 loses no work whose answer was given, and brings none back', { t
   }
 
   let gateway = await startProcess(t, { stateDir, config })
-  await approvedNode(gateway.ws, {}, device)
+  await approvedNode(t, gateway.ws, { device })
   await crash(gateway)
 
   let waiting = 0
@@ -259,7 +256,7 @@ t.test('kill -9 loses no work whose answer was given, and brings none back', { t
   }
 
   gateway = await startProcess(t, { stateDir })
-  const { client } = await connectNode(gateway.ws, {}, device)
+  const { client } = await TestNode.connect(t, gateway.ws, { device })
   t.match((await client.call('node.pending.drain', { maxItems: 1 })).payload, {
     revision: 3,
     hasMore: true,
@@ -267,7 +264,7 @@ t.test('kill -9 loses no work whose answer was given, and brings none back', { t
   })
   await crash(gateway)
   gateway = await startProcess(t, { stateDir })
-  const back = await connectNode(gateway.ws, {}, device)
+  const back = await TestNode.connect(t, gateway.ws, { device })
   t.match((await back.client.call('node.pending.drain', {})).payload, {
     revision: 4,
     hasMore: false,
@@ -329,7 +326,7 @@ t.test('the queue does what a simple list does, over restarts', async (t) => {
                 queue.work.push({ id: answer?.work.id ?? '', ...fields })
               }
               const work = same ?? queue?.work.at(-1)
-              t.strictSame(answer, queue && { revision: queue.revision, work })
+              deepEqual(answer, queue && { revision: queue.revision, work })
             } else {
               const answer = await store.take(operation.node, operation.max)
               const order = [...(queue?.work ?? [])].sort(
@@ -340,7 +337,7 @@ t.test('the queue does what a simple list does, over restarts', async (t) => {
                 if (work.length > 0) queue.revision++
                 queue.work = queue.work.filter((each) => !work.includes(each))
               }
-              t.strictSame(answer, queue && { revision: queue.revision, work, left: queue.work.length })
+              deepEqual(answer, queue && { revision: queue.revision, work, left: queue.work.length })
               if (queue?.work.length === 0) queue.revision = 0
             }
           }
@@ -348,7 +345,6 @@ t.test('the queue does what a simple list does, over restarts', async (t) => {
       } finally {
         db.close()
       }
-      return true
     }),
     { numRuns: 40 }
   )

@@ -1,12 +1,12 @@
 import t from 'tap'
 import { RawClient } from '../support/client.ts'
 import { startApp, TOKEN } from '../support/gateway.ts'
-import { approvedNode, connectNode } from '../support/node-work.ts'
+import { approvedNode, TestNode } from '../support/nodes.ts'
 import { publishedScope } from '../support/schema.ts'
 
 const app = await startApp(t)
-const { client: node } = await approvedNode(app.ws)
-const { client: unapproved } = await connectNode(app.ws)
+const { client: node } = await approvedNode(t, app.ws)
+const { client: unapproved } = await TestNode.connect(t, app.ws)
 const operators = await Promise.all(
   [[], ['operator.admin']].map(async (scopes) => {
     const client = await RawClient.open(app.ws)

@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
-import type { ConnectParams, EventFrame } from '../../src/protocol/frames.ts'
+import type { EventFrame } from '../../src/protocol/frames.ts'
 import { nodeHost, RawClient } from '../support/client.ts'
 import { startApp, startProcess, TOKEN } from '../support/gateway.ts'
-import { approvedNode, connectNode, type TestNode } from '../support/node-work.ts'
+import { approvedNode, freshKey, TestNode } from '../support/nodes.ts'
 import { schemaErrors } from '../support/schema.ts'
 
 type Json = Record<string, unknown>
@@ -20,11 +20,7 @@ async function operator(t: Test, url: string, scopes: string[]): Promise<RawClie
   return client
 }
 
-async function node(t: Test, params: Partial<ConnectParams> = {}): Promise<TestNode> {
-  const node = await approvedNode(app.ws, params)
-  t.teardown(() => node.client.close())
-  return node
-}
+const node = (t: Test, params?: Parameters<typeof approvedNode>[2]) => approvedNode(t, app.ws, params)
 
 /** Has a node tell of something. */
 function tell(client: RawClient, event: string, payload?: unknown) {
@@ -48,8 +44,7 @@ t.test('events that nobody knows are answered, not refused', async (t) => {
   const extra = await client.call('node.event', { event: 'x', bogus: 1 })
   t.equal(extra.error?.message, "invalid node.event params: at root: unexpected property 'bogus'")
 
-  const unapproved = await connectNode(app.ws)
-  t.teardown(() => unapproved.client.close())
+  const unapproved = await TestNode.connect(t, app.ws)
   t.match((await tell(unapproved.client, 'voice.transcript', { text: 'let me in' })).error, {
     code: 'UNAVAILABLE',
     message: 'node pairing changed while invocation was active',
@@ -191,19 +186,18 @@ t.test('what is said on a node is shown to people, and nobody pretends to act on
 t.test('a node is believed about the commands that it was told to run, and about no others', async (t) => {
   const sessionKey = 'agent:main:main'
   const unmatched = (event: string) => handled(event, 'unmatched_exec_event', false)
-  /** Has a node run a command; what it is known by. */
-  const run = async (at: TestNode, params: Json, n: number) => {
-    const request = { nodeId: at.device.id, command: 'system.run', params: { command: ['ls'], ...params } }
-    void admin.call('node.invoke', { ...request, idempotencyKey: `run ${n}` }).catch(() => {})
-    const { payload } = await at.client.event('node.invoke.request', n)
-    return (JSON.parse(payload?.paramsJSON as string) as { runId: string }).runId
+  /** Has a node run a command; what the node is asked, and what the command is known by. */
+  const run = async (at: TestNode, params: Json = {}) => {
+    const request = { nodeId: at.id, command: 'system.run', params: { command: ['ls'], ...params } }
+    admin.call('node.invoke', { ...request, idempotencyKey: freshKey() }).catch(() => {})
+    const { id, paramsJSON } = await at.request()
+    return { id, runId: (JSON.parse(paramsJSON!) as { runId: string }).runId }
   }
-  const runs = { commands: ['system.run'] }
-  const { client, device } = await node(t, runs)
-  const other = await node(t, runs)
-  const bound = await run({ client, device }, { sessionKey }, 1)
-  const free = await run({ client, device }, {}, 2)
-  const elsewhere = await run(other, {}, 1)
+  const here = await node(t)
+  const { client } = here
+  const bound = (await run(here, { sessionKey })).runId
+  const free = (await run(here)).runId
+  const elsewhere = (await run(await node(t))).runId
   const foreign = [
     { runId: 'unknown', sessionKey },
     { runId: bound },
@@ -215,7 +209,7 @@ t.test('a node is believed about the commands that it was told to run, and about
       t.strictSame((await tell(client, event, payload)).payload, unmatched(event), JSON.stringify(payload))
     }
   }
-  const of = (id: string) => `(node=${device.id} id=${id}`
+  const of = (id: string) => `(node=${here.id} id=${id}`
   const started = { runId: bound, sessionKey, command: 'ls -l' }
   t.strictSame((await tell(client, 'exec.started', started)).payload, { ok: true })
   t.equal((await lines()).at(-1), `Exec started ${of(bound)}): ls -l`)
@@ -231,14 +225,13 @@ t.test('a node is believed about the commands that it was told to run, and about
     { exitCode: 0, output: ' \n ' },
     { exitCode: 1, output: 'x', suppressNotifyOnExit: true }
   ]
-  for (const [n, payload] of quiet.entries()) {
-    const runId = await run({ client, device }, {}, n + 3)
+  for (const payload of quiet) {
+    const { runId } = await run(here)
     t.strictSame((await tell(client, 'exec.finished', { runId, ...payload })).payload, { ok: true })
   }
   t.equal((await lines()).at(-1), boom, 'what went well, or nobody asked about, is not shown')
-  const late = await run({ client, device }, {}, 5)
-  const { payload: request } = await client.event('node.invoke.request', 5)
-  await client.call('node.invoke.result', { id: request?.id, nodeId: device.id, ok: true, payload: {} })
+  const { id, runId: late } = await run(here)
+  await here.result(id, { ok: true, payload: {} })
   const output = `${'y'.repeat(100_000)} last words`
   t.ok((await tell(client, 'exec.finished', { runId: late, timedOut: true, output })).ok, 'also after the result')
   const timeout = (await lines()).at(-1)!
@@ -256,7 +249,7 @@ t.test('a node that says too much is heard no more, for a while', async (t) => {
 
 t.test('wake words are one list for everyone who listens', async (t) => {
   const usual = ['openclaw', 'claude', 'computer']
-  const { client } = await connectNode(app.ws)
+  const { client } = await TestNode.connect(t, app.ws)
   t.teardown(() => client.close())
   t.match(await client.event('voicewake.changed'), { payload: { triggers: usual } }, 'also before anybody approved it')
   const routing = { version: 1, defaultTarget: { mode: 'current' }, routes: [], updatedAtMs: 0 }
@@ -313,7 +306,7 @@ t.test('wake words outlive the gateway', async (t) => {
   gateway.child.kill('SIGKILL')
   await gateway.exited
   const again = await startProcess(t, { stateDir: gateway.stateDir })
-  const { client: node } = await connectNode(again.ws)
+  const { client: node } = await TestNode.connect(t, again.ws)
   t.match(await node.event('voicewake.changed'), { payload: { triggers: ['wake up'] } })
   await node.close()
 })
@@ -357,8 +350,7 @@ t.test('what a node lends is answered as it is understood', async (t) => {
     code: 'INVALID_REQUEST',
     message: 'invalid node runner inventory'
   })
-  const unapproved = await connectNode(app.ws, { commands: ['mcp.tools.call.v1'] })
-  t.teardown(() => unapproved.client.close())
+  const unapproved = await TestNode.connect(t, app.ws, { commands: ['mcp.tools.call.v1'] })
   const quiet = await unapproved.client.call('node.runnerInventory.update', inventory)
   t.strictSame(quiet.payload, { nodeId: unapproved.device.id }, 'a node that waits need not ask again and again')
   t.match((await unapproved.client.call('node.pluginTools.update', { tools: [tool] })).payload, { tools: [] })

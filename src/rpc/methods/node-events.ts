@@ -131,7 +131,7 @@ export function nodeEventMethods(deps: NodeEventDeps): Method[] {
   function heard(nodeId: string, what: string, words: unknown): Outcome {
     const line = saidLine(nodeId, what, words)
     const added = line && events.add(nodeId, line)
-    if (added) presence.note(added, 'node-event')
+    if (added) presence.note(added, 'node-event', nodeId)
     return true
   }
 }
