@@ -293,7 +293,7 @@ t.test('the queue does what a simple list does, over restarts', async (t) => {
     fc.record({ do: fc.constant('restart' as const) })
   )
   await fc.assert(
-    fc.asyncProperty(fc.array(operation, { maxLength: 40 }), async (operations) => {
+    fc.asyncProperty(fc.array(operation, { maxLength: 40, size: 'max' }), async (operations) => {
       const file = join(tempDir(t), 'state.sqlite')
       let now = 1_000_000
       const clock = () => now

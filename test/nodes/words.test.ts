@@ -180,7 +180,7 @@ t.test('what is said on a node is shown to people, and nobody pretends to act on
   t.strictSame((await client.call('node.event', { event: 'agent.request', payloadJSON: '{' })).payload, { ok: true })
   t.equal((await lines()).at(-1), request, 'nothing said, nothing shown')
 
-  for (let n = presenceSeen(seen); !isShown(await reader.event('presence', n), heard); ) n++
+  for (let n = presenceSeen(seen); !isShown(await reader.event('presence', n), request); ) n++
 })
 
 t.test('a node is believed about the commands that it was told to run, and about no others', async (t) => {
