@@ -127,6 +127,11 @@ t.test('where someone sits is told, and forgotten with the connection', async (t
     handled(event, 'permission_required', false),
     'what happens elsewhere on the machine takes the permission'
   )
+  await tell(second.client, event, { idleSeconds: 0 })
+  t.match(await seat(second.id), { active: true })
+  await second.client.close()
+  await gone(second.id)
+  t.match(await seat(device.id), { active: true }, 'nobody sits where nobody is')
   await client.close()
   await gone(device.id)
   t.strictSame(await seat(device.id), empty)
