@@ -2,20 +2,26 @@ import { networkInterfaces } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { approvalsPath } from '../approvals/file.ts'
+import { approvedRun } from '../approvals/run.ts'
 import { describeAddress } from '../auth/addresses.ts'
 import type { Env } from '../config/paths.ts'
-import { RpcError } from '../protocol/errors.ts'
-import { approvalMethods } from '../rpc/methods/approvals.ts'
+import { approvalMethods, partyOf } from '../rpc/methods/approvals.ts'
 import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
 import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
 import { policyMethods } from '../rpc/methods/exec-approvals.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
+import { nodeEventMethods } from '../rpc/methods/node-events.ts'
+import { invokeMethods } from '../rpc/methods/node-invoke.ts'
+import { nodeOffersMethods } from '../rpc/methods/node-offers.ts'
+import { nodePendingMethods } from '../rpc/methods/node-pending.ts'
+import { nodeMethods } from '../rpc/methods/nodes.ts'
 import { setupMethods } from '../rpc/methods/setup-codes.ts'
 import { systemMethods } from '../rpc/methods/system.ts'
 import { tokenMethods } from '../rpc/methods/tokens.ts'
 import { upgradeMethods } from '../rpc/methods/upgrades.ts'
+import { voiceWakeMethods } from '../rpc/methods/voice-wake.ts'
 import { Registry } from '../rpc/registry.ts'
 
 /** What the plugin is told. */
@@ -26,7 +32,7 @@ export interface MethodsOptions {
 
 /** Every RPC method that clients can call, by family. */
 async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): Promise<void> {
-  const { approvals, devices, health, hub, identity, live, log, presence, serverInfo, tls, tokens, trail } = app
+  const { approvals, devices, health, hub, identity, live, log, nodes, presence, serverInfo, tls, tokens, trail } = app
   const system = systemMethods({
     config: () => live.config,
     reload: () => app.reloader?.state,
@@ -37,6 +43,7 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
     health,
     identity,
     server: serverInfo,
+    systemEvents: app.systemEvents,
     tls
   })
   const config = configMethods({
@@ -75,7 +82,22 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       ...tokenMethods({ tokens, hub, trail }),
       ...auditMethods({ trail }),
       ...approvalMethods({ approvals, hub, trail, path, log }),
-      ...policyMethods({ path, trail, invoke: noNode })
+      ...policyMethods({ path, trail, invoke: (...call) => nodes.broker.ask(...call) }),
+      ...nodeMethods({ ...nodes, news: app.pairingNews, trail }),
+      ...invokeMethods({
+        broker: nodes.broker,
+        approvedRun: (nodeId, params, caller) => approvedRun(approvals, { nodeId, params, by: partyOf(caller) })
+      }),
+      ...nodePendingMethods(nodes),
+      ...nodeEventMethods({
+        ...nodes,
+        runs: nodes.broker.runs,
+        events: app.systemEvents,
+        presence,
+        publish: (event, payload) => hub.publish(event, payload)
+      }),
+      ...nodeOffersMethods(nodes),
+      ...voiceWakeMethods(nodes)
     ])
   )
 }
@@ -86,17 +108,10 @@ function hostAddresses(): string[] {
   return all.filter(({ internal, family }) => !internal && family === 'IPv4').map(({ address }) => address)
 }
 
-// Until nodes connect, none does.
-async function noNode(): Promise<never> {
-  const [code, message] = ['NOT_CONNECTED', 'node not connected']
-  const details = { nodeError: { code, message }, nodeCommandDispatched: false }
-  throw new RpcError('UNAVAILABLE', `${code}: ${message}`, { details })
-}
-
 declare module 'fastify' {
   interface FastifyInstance {
     registry: Registry
   }
 }
 
-export default fp(methods, { name: 'methods', dependencies: ['state', 'tls', 'reload'], fastify: '5.x' })
+export default fp(methods, { name: 'methods', dependencies: ['state', 'nodes', 'tls', 'reload'], fastify: '5.x' })

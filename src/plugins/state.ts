@@ -23,6 +23,7 @@ import { LIMITS } from '../rpc/limits.ts'
 import { PreauthSockets } from '../rpc/preauth.ts'
 import { Presence, selfEntry } from '../rpc/presence.ts'
 import { Quota } from '../rpc/quota.ts'
+import { SystemEvents } from '../rpc/system-events.ts'
 import { ApprovalStore } from '../store/approvals.ts'
 import { DeviceStore } from '../store/devices.ts'
 import { type GatewayIdentity, gatewayIdentity } from '../store/identity.ts'
@@ -96,6 +97,7 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('presence', presence)
   app.decorate('waiting', waiting)
   app.decorate('approvals', approvals)
+  app.decorate('systemEvents', new SystemEvents())
   app.decorate('drain', () => {
     news.stop()
     // Whoever waits for a person waits for longer than the gateway would.
@@ -149,6 +151,7 @@ declare module 'fastify' {
     authority: Authority
     health: Health
     presence: Presence
+    systemEvents: SystemEvents
     /** Sockets without a caller. */
     waiting: PreauthSockets
     /** Calls over HTTP under way. */

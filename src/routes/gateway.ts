@@ -47,6 +47,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       waiting.delete(connection)
       hub.add(connection)
       presence.arrived(connection)
+      app.nodes.opened(connection)
       authority.watch(connection)
     },
     closed(connection) {
@@ -54,6 +55,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       waiting.delete(connection)
       hub.delete(connection)
       presence.left(connection)
+      app.nodes.closed(connection)
     }
   }
   // A setup code is spent when it lets its device in; whether the device got its tokens is known only now.

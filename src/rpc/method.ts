@@ -1,6 +1,7 @@
 import type { Static, TSchema } from 'typebox'
 import type { Entry } from '../auth/access.ts'
 import type { Surface } from '../auth/surfaces.ts'
+import type { Declared } from '../nodes/surface.ts'
 import type { ClientInfo } from '../protocol/frames.ts'
 import type { Role, Scope } from '../protocol/scopes.ts'
 
@@ -30,14 +31,6 @@ export interface Caller {
   footing: string | undefined
 }
 
-/** What a node declares of itself when it connects. */
-export interface Declared {
-  caps: readonly string[]
-  commands: readonly string[]
-  permissions: Readonly<Record<string, boolean>>
-  pathEnv: string | undefined
-}
-
 /** What may call a method: operators with a scope, nodes, or everyone who is connected. */
 export type Access = Scope | 'node' | 'any'
 
@@ -49,6 +42,8 @@ export interface Method {
   result: TSchema | undefined
   /** True for a write of the control plane, of which a caller has a few a minute. */
   write: boolean
+  /** True for a method that waits for somebody else and bounds its calls itself: they leave room for other calls. */
+  waits: boolean
   /** True for a method that does something to the caller's own socket, so that a caller without one has no use for it. */
   socket: boolean
   handler(params: never, caller: Caller, interim?: Interim): unknown
@@ -64,10 +59,11 @@ export function defineMethod<P extends TSchema>(method: {
   params: P
   result?: TSchema
   write?: boolean
+  waits?: boolean
   socket?: boolean
   handler(params: Static<P>, caller: Caller, interim?: Interim): unknown
 }): Method {
-  return { result: undefined, write: false, socket: false, ...method } as Method
+  return { result: undefined, write: false, waits: false, socket: false, ...method } as Method
 }
 
 /** Reports whether a caller without a socket has a use for a method. */
