@@ -24,6 +24,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import('./commands/status.ts')
   },
   { name: 'tokens', summary: 'Make, list and revoke named tokens', load: () => import('./commands/tokens.ts') },
+  { name: 'node', summary: 'Let a gateway run commands on this machine', load: () => import('./commands/node.ts') },
   { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
   {
     name: 'doctor',

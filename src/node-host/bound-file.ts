@@ -19,7 +19,8 @@ export type Binding = { file: BoundFile | undefined } | { unbindable: string }
 const MAX_BYTES = 64 * 1024 * 1024
 const MAX_DEPTH = 4
 
-const INTERPRETER = /^(sh|bash|dash|zsh|ksh|ash|fish|python|pypy|node|nodejs|deno|bun|tsx|ruby|perl|php|lua|Rscript)[\d.]*$/
+const INTERPRETER =
+  /^(sh|bash|dash|zsh|ksh|ash|fish|python|pypy|node|nodejs|deno|bun|tsx|ruby|perl|php|lua|Rscript)[\d.]*$/
 /** Their code is their first argument, unless an option names a file. */
 const FILTER = /^(sed|awk|gawk|mawk|nawk)$/
 

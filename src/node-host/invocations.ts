@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Check, checker } from '../protocol/validate.ts'
 import { CommandError, type NodeCommand } from './command.ts'
 import { Progress } from './progress.ts'
@@ -25,6 +26,7 @@ export class Invocations {
   readonly #nodeId: string
   readonly #commands: ReadonlyMap<string, { command: NodeCommand; check: Check }>
   readonly #running = new Map<string, Running>()
+  readonly #served = new Set<Promise<void>>()
   readonly #warn: (facts: object, message: string) => void
 
   constructor(nodeId: string, commands: readonly NodeCommand[], warn: (facts: object, message: string) => void) {
@@ -35,9 +37,12 @@ export class Invocations {
     this.#warn = warn
   }
 
-  /** How many are running. */
-  get count(): number {
-    return this.#running.size
+  /** Resolves once none runs any more, or after a time. */
+  async settled(timeoutMs: number): Promise<void> {
+    const patience = new AbortController()
+    const all = Promise.allSettled(this.#served)
+    await Promise.race([all, delay(timeoutMs, undefined, patience).catch(() => {})])
+    patience.abort()
   }
 
   /** Takes a `node.invoke.request`. */
@@ -47,7 +52,9 @@ export class Invocations {
     // A node answers for itself alone, and an id that runs already is the same request again.
     if (nodeId !== this.#nodeId || this.#running.has(id)) return
     const budgetMs = typeof timeoutMs === 'number' && timeoutMs > 0 ? Math.min(timeoutMs, LONGEST_MS) : undefined
-    void this.#serve({ id, name: command, paramsJSON, budgetMs }, replies)
+    const served = this.#serve({ id, name: command, paramsJSON, budgetMs }, replies)
+    this.#served.add(served)
+    void served.finally(() => this.#served.delete(served))
   }
 
   /** Takes a `node.invoke.cancel`. */

@@ -1,21 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
 const GRACE_MS = 2_000
-const LOOK_MS = 25
 
-/** Ends a process and everything it started: SIGTERM to its group, and after a grace SIGKILL to what is left of it. */
-export async function endGroup(leader: number, graceMs = GRACE_MS): Promise<void> {
+/**
+ * Ends a process and everything it started: SIGTERM to its group, and SIGKILL to what is left of it once `over` or after
+ * a grace. Whether the group still has members would not tell: the dead count until somebody has waited for them.
+ */
+export async function endGroup(leader: number, over: Promise<void>, graceMs = GRACE_MS): Promise<void> {
   if (!signalGroup(leader, 'SIGTERM')) return
-  const deadline = performance.now() + graceMs
-  while (performance.now() < deadline) {
-    await delay(LOOK_MS)
-    if (!signalGroup(leader, 0)) return
-  }
+  const grace = new AbortController()
+  await Promise.race([over, delay(graceMs, undefined, grace).catch(() => {})])
+  grace.abort()
   signalGroup(leader, 'SIGKILL')
 }
 
-/** Signals a group at once; reports whether it has a member. */
-export function signalGroup(leader: number, signal: NodeJS.Signals | 0): boolean {
+// Reports whether the group has a member.
+function signalGroup(leader: number, signal: NodeJS.Signals): boolean {
   try {
     process.kill(-leader, signal)
     return true

@@ -65,11 +65,12 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
       // A NUL byte, or more arguments than the system takes.
       return resolve(neverStarted(error))
     }
+    const closed = Promise.withResolvers<void>()
     let timedOut = false
     let ending: Promise<void> | undefined
     let exit: { code: number | null } | undefined
     const stop = () => {
-      if (child.pid !== undefined) ending ??= endGroup(child.pid)
+      if (child.pid !== undefined) ending ??= endGroup(child.pid, closed.promise)
     }
     const timer =
       run.timeoutMs === undefined
@@ -83,9 +84,9 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
       clearTimeout(timer)
       clearTimeout(drain)
       run.signal.removeEventListener('abort', stop)
-      for (const stream of [child.stdout, child.stderr]) stream?.destroy()
       // The answer says that it is over, so it has to be.
       await ending
+      for (const stream of [child.stdout, child.stderr]) stream?.destroy()
       const code = exit?.code ?? undefined
       resolve({
         exitCode: timedOut ? TIMED_OUT : code,
@@ -106,6 +107,7 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
       drain = setTimeout(finish, DRAIN_MS)
     })
     child.once('close', () => {
+      closed.resolve()
       if (exit !== undefined) void finish()
     })
     for (const name of ['stdout', 'stderr'] as const) {

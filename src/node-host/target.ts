@@ -72,7 +72,8 @@ function byConfiguration({ gateway, paths }: Config, env: Readonly<Record<string
 
 async function pinOf(url: URL, { tlsFingerprint }: GatewayFlags, { gateway }: Config): Promise<NodeTarget['pin']> {
   if (tlsFingerprint !== undefined) {
-    const fix = 'compare it with "openclaw status" on the gateway host, then: openclaw node run --tls-fingerprint sha256:…'
+    const fix =
+      'compare it with "openclaw status" on the gateway host, then: openclaw node run --tls-fingerprint sha256:…'
     return { fingerprint: tlsFingerprint, fix }
   }
   if (gateway.mode === 'remote') {

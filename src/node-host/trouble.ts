@@ -24,7 +24,11 @@ export function troubleOf(error: GatewayError, url: string): Trouble {
   }
   if (TRANSIENT.has(error.code)) {
     const cause = causeFix(error)
-    return { message: `no connection to ${url}: ${error.message}`, ...cause, needs: cause.fix === undefined ? 'time' : 'owner' }
+    return {
+      message: `no connection to ${url}: ${error.message}`,
+      ...cause,
+      needs: cause.fix === undefined ? 'time' : 'owner'
+    }
   }
   const told = fix === undefined ? fixFor(code) : `${fix.command}${fix.where === 'gateway host' ? ON_GATEWAY : ''}`
   return {

@@ -31,7 +31,9 @@ export function fsListDir() {
       // Without its detours; links in it are followed, because they are a part of what was asked for.
       const path = normalize(asked).replace(/(?<=.)\/+$/, '')
       const { found, truncated } = await read(path)
-      const entries = includeFiles ? await Promise.all(found.map((entry) => describe(path, entry))) : await folders(path, found)
+      const entries = includeFiles
+        ? await Promise.all(found.map((entry) => describe(path, entry)))
+        : await folders(path, found)
       const parent = dirname(path)
       return {
         path,

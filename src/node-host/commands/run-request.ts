@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import type { Plan } from '../../approvals/plan.ts'
+import type { Plan, Program } from '../../approvals/plan.ts'
 import type { Env } from '../../config/paths.ts'
 import { CommandError } from '../command.ts'
 import { commandText, saysTheSame, shellPayload } from '../command-text.ts'
@@ -35,7 +35,7 @@ export interface RunPlaces {
 
 /** One command as it would run here: everything that the policy judges and that then happens. */
 export interface RunRequest {
-  plan: Plan & { cwd: string; env: Record<string, string> }
+  plan: Plan & { cwd: string; env: Record<string, string>; lookup: (word: string) => Program }
   text: string
   /** What the caller calls it; the text of a shell's script, for example. */
   preview: string | undefined

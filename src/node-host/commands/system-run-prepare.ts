@@ -23,7 +23,9 @@ export function systemRunPrepare(deps: { places: RunPlaces; policy: ExecPolicy; 
       const policySnapshot = await policy.snapshot(agentId)
       const { security, ask } = policySnapshot
       // Where neither side would ever ask, nothing is approved, and so nothing need be bound.
-      const unasked = [security, params.security].every((each) => each === 'full') && [ask, params.ask].every((each) => each === 'off')
+      const unasked =
+        [security, params.security].every((each) => each === 'full') &&
+        [ask, params.ask].every((each) => each === 'off')
       const { plan, preview } = runRequest(params, places, unasked ? 'any-harmless' : 'allowed-names')
       const bound = unasked ? undefined : await bind(plan)
       const argv = bound?.argv ?? [...plan.argv]
@@ -57,7 +59,7 @@ function coverageOf({ resolvedPath, ...plan }: Plan) {
 
 // A bare name could lead elsewhere by the time it runs: what is approved is the file it leads to now.
 async function bind(plan: ReturnType<typeof runRequest>['plan']) {
-  const binding = await bindFile(plan.argv, plan.cwd, plan.lookup!)
+  const binding = await bindFile(plan.argv, plan.cwd, plan.lookup)
   if ('unbindable' in binding) throw new CommandError('INVALID_REQUEST', `SYSTEM_RUN_DENIED: ${binding.unbindable}`)
   return { argv: [plan.resolvedPath!, ...plan.argv.slice(1)], file: binding.file }
 }

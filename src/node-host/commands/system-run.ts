@@ -127,7 +127,10 @@ async function execute(
 }
 
 function feed(input: ProgramInput, piece: unknown): void {
-  const { data, dataBase64, end } = (typeof piece === 'object' && piece !== null ? piece : {}) as Record<string, unknown>
+  const { data, dataBase64, end } = (typeof piece === 'object' && piece !== null ? piece : {}) as Record<
+    string,
+    unknown
+  >
   if (typeof data === 'string') input.write(Buffer.from(data))
   if (typeof dataBase64 === 'string') input.write(Buffer.from(dataBase64, 'base64'))
   if (end === true) input.end()
@@ -139,7 +142,10 @@ function explained({ error }: ProgramResult, text: string): string | undefined {
 }
 
 function tail(parts: readonly string[]): string {
-  const all = parts.filter((part) => part !== '').join('\n').trimEnd()
+  const all = parts
+    .filter((part) => part !== '')
+    .join('\n')
+    .trimEnd()
   return all.length <= MAX_EVENT_OUTPUT ? all : `${TRUNCATED} ${all.slice(-MAX_EVENT_OUTPUT)}`
 }
 
