@@ -110,13 +110,18 @@ export async function openNode(
     )
   }
   mcp.start(() => host.toolsChanged())
+  const stop = async () => {
+    log.info('stopping')
+    await Promise.all([host.stop(), mcp.stop()])
+    flush()
+    lock.release()
+  }
+  let stopping: Promise<void> | undefined
   return {
     ended: host.run(),
-    async stop() {
-      log.info('stopping')
-      await Promise.all([host.stop(), mcp.stop()])
-      flush()
-      lock.release()
+    stop() {
+      stopping ??= stop()
+      return stopping
     }
   }
 }

@@ -40,7 +40,8 @@ export function fsListDir() {
         ...(parent === path ? {} : { parent }),
         home: homedir(),
         entries,
-        ...(truncated ? { truncated } : {})
+        // The plain listing has the reference's shape, which is closed.
+        ...(includeFiles && truncated ? { truncated } : {})
       }
     }
   })
