@@ -14,7 +14,7 @@ import {
 } from './document.ts'
 import { ApprovalsError } from './errors.ts'
 import type { Plan } from './plan.ts'
-import { DEFAULT_AGENT } from './policy.ts'
+import { DEFAULT_AGENT, rulesOf } from './policy.ts'
 import { exactRule, isExact } from './rules.ts'
 import type { Approvals, Rule } from './schema.ts'
 
@@ -74,24 +74,29 @@ export function changeApprovals(
   })
 }
 
+/** One command that a person allowed from now on: its digest (`planDigest`), and where its program lies. */
+export interface Allowed {
+  digest: string
+  resolvedPath: string
+  agentId?: string | undefined
+}
+
 /** Adds the rule that allows one command, as it is, from now on. */
 export function allowAlways(
   path: string,
-  plan: Plan & { resolvedPath: string },
+  { digest, resolvedPath, agentId = DEFAULT_AGENT }: Allowed,
   now: number = Date.now()
 ): Promise<ApprovalsSnapshot> {
-  const rule = exactRule(plan, now)
-  return changeApprovals(path, (current) =>
-    withAgent(current, plan.agentId ?? DEFAULT_AGENT, (agent) => {
-      const { allowlist = [] } = agent
-      if (allowlist.some(({ argPattern, pattern }) => argPattern === rule.argPattern && pattern === rule.pattern)) {
-        return agent
-      }
+  const rule = exactRule(resolvedPath, digest, now)
+  return changeApprovals(path, (current) => {
+    const known = rulesOf(current, agentId)
+    if (known.some(({ argPattern, pattern }) => argPattern === rule.argPattern && pattern === rule.pattern)) return
+    return withAgent(current, agentId, ({ allowlist = [], ...agent }) => {
       const exact = allowlist.filter(isExact).sort((a, b) => (b.lastUsedAt ?? 0) - (a.lastUsedAt ?? 0))
       const forgotten = new Set(exact.slice(MAX_EXACT - 1))
       return { ...agent, allowlist: [...allowlist.filter((each) => !forgotten.has(each)), rule] }
     })
-  )
+  })
 }
 
 /** Notes that rules allowed a command; written at most once a minute for each rule. */

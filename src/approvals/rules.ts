@@ -16,15 +16,15 @@ export interface Step extends Program {
   argv: readonly string[]
 }
 
-/** The rule that "allow always" adds: this command, in this folder, with this environment, and no other. */
-export function exactRule(plan: Plan & { resolvedPath: string }, now: number): Rule {
+/** The rule that "allow always" adds: the command of this digest, where it lies now, and no other. */
+export function exactRule(resolvedPath: string, digest: string, now: number): Rule {
   return {
     id: randomUUID(),
-    pattern: plan.resolvedPath,
-    argPattern: EXACT + planDigest(plan),
+    pattern: resolvedPath,
+    argPattern: EXACT + digest,
     source: 'allow-always',
     lastUsedAt: now,
-    lastResolvedPath: plan.resolvedPath
+    lastResolvedPath: resolvedPath
   }
 }
 

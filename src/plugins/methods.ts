@@ -1,10 +1,14 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { approvalsPath } from '../approvals/file.ts'
 import { describeAddress } from '../auth/addresses.ts'
 import type { Env } from '../config/paths.ts'
+import { RpcError } from '../protocol/errors.ts'
+import { approvalMethods } from '../rpc/methods/approvals.ts'
 import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
+import { policyMethods } from '../rpc/methods/exec-approvals.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
 import { systemMethods } from '../rpc/methods/system.ts'
 import { tokenMethods } from '../rpc/methods/tokens.ts'
@@ -18,7 +22,7 @@ export interface MethodsOptions {
 
 /** Every RPC method that clients can call, by family. */
 async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): Promise<void> {
-  const { devices, health, hub, identity, live, log, presence, serverInfo, tls, tokens, trail } = app
+  const { approvals, devices, health, hub, identity, live, log, presence, serverInfo, tls, tokens, trail } = app
   const system = systemMethods({
     config: () => live.config,
     reload: () => app.reloader?.state,
@@ -39,6 +43,7 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
     log,
     reloader: () => app.reloader
   })
+  const path = approvalsPath(live.config.paths.stateDir)
   app.decorate(
     'registry',
     new Registry([
@@ -47,9 +52,18 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       ...logMethods({ file: logFile }),
       ...deviceMethods({ devices, hub, trail }),
       ...tokenMethods({ tokens, hub, trail }),
-      ...auditMethods({ trail })
+      ...auditMethods({ trail }),
+      ...approvalMethods({ approvals, hub, trail, path, log }),
+      ...policyMethods({ path, trail, invoke: noNode })
     ])
   )
+}
+
+// Until nodes connect, none does.
+async function noNode(): Promise<never> {
+  const [code, message] = ['NOT_CONNECTED', 'node not connected']
+  const details = { nodeError: { code, message }, nodeCommandDispatched: false }
+  throw new RpcError('UNAVAILABLE', `${code}: ${message}`, { details })
 }
 
 declare module 'fastify' {

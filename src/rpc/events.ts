@@ -17,7 +17,9 @@ const rules = new Map<string, EventRule>(
     heartbeat: { scope: 'operator.read', droppable: true },
     'config.changed': { scope: 'operator.read', droppable: false },
     'device.pair.requested': { scope: 'operator.pairing', droppable: false },
-    'device.pair.resolved': { scope: 'operator.pairing', droppable: false }
+    'device.pair.resolved': { scope: 'operator.pairing', droppable: false },
+    'exec.approval.requested': { scope: 'operator.approvals', droppable: false },
+    'exec.approval.resolved': { scope: 'operator.approvals', droppable: false }
   })
 )
 

@@ -58,7 +58,14 @@ const migrations = [
    ) STRICT;
    CREATE INDEX auth_event_denied ON auth_event (id) WHERE outcome = 'denied';
    CREATE INDEX auth_event_other ON auth_event (id) WHERE outcome <> 'denied';
-   CREATE TRIGGER auth_event_stands BEFORE UPDATE ON auth_event BEGIN SELECT RAISE(ABORT, 'the trail is append-only'); END;`
+   CREATE TRIGGER auth_event_stands BEFORE UPDATE ON auth_event BEGIN SELECT RAISE(ABORT, 'the trail is append-only'); END;`,
+  `CREATE TABLE exec_approval (
+     id TEXT PRIMARY KEY, request TEXT NOT NULL, digest TEXT, asked_by_key TEXT NOT NULL, asked_by TEXT NOT NULL,
+     created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, status TEXT, decision TEXT, reason TEXT,
+     resolved_at INTEGER, resolved_by TEXT, used_at INTEGER
+   ) STRICT;
+   CREATE INDEX exec_approval_pending ON exec_approval (expires_at) WHERE resolved_at IS NULL;
+   CREATE INDEX exec_approval_resolved ON exec_approval (resolved_at, id) WHERE resolved_at IS NOT NULL;`
 ]
 
 function migrate(db: DatabaseSync): void {

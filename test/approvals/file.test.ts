@@ -10,6 +10,7 @@ import {
   readSnapshot,
   replaceApprovals
 } from '../../src/approvals/file.ts'
+import { planDigest } from '../../src/approvals/plan.ts'
 import { evaluate } from '../../src/approvals/policy.ts'
 import type { Approvals, Rule } from '../../src/approvals/schema.ts'
 import { tempDir } from '../support/gateway.ts'
@@ -193,13 +194,14 @@ t.test('"allow always" adds one rule for one agent, once', async (t) => {
     agents: { main: { allowlist: [{ pattern: 'ls' }] } }
   })
   t.match(evaluate(await readApprovals(file), plan), { verdict: 'ask' })
-  await allowAlways(file, plan, 5)
-  await allowAlways(file, plan, 6)
+  const allowed = { digest: planDigest(plan), resolvedPath: '/usr/bin/rg' }
+  await allowAlways(file, allowed, 5)
+  await allowAlways(file, allowed, 6)
   t.match(rulesOn(file), [{ pattern: 'ls' }, { pattern: '/usr/bin/rg', source: 'allow-always', lastUsedAt: 5 }])
   t.equal(rulesOn(file).length, 2)
   t.match(evaluate(await readApprovals(file), plan), { verdict: 'allow', rule: { source: 'allow-always' } })
   t.match(evaluate(await readApprovals(file), { ...plan, cwd: '/' }), { verdict: 'ask' })
-  await allowAlways(file, { ...plan, agentId: 'helper' }, 7)
+  await allowAlways(file, { ...allowed, agentId: 'helper' }, 7)
   t.equal(rulesOn(file, 'helper').length, 1)
   t.same(schemaErrors('ExecApprovalsSnapshot', await readSnapshot(file)), [])
 })
@@ -214,7 +216,7 @@ t.test('500 rules of "allow always" are kept for an agent; the one not used for 
     lastUsedAt: n === 7 ? 1 : 1_000 + n
   }))
   put(file, { version: 1, agents: { main: { allowlist: [{ pattern: 'ls' }, ...made] } } })
-  await allowAlways(file, { argv: ['rg'], cwd: '/', resolvedPath: '/usr/bin/rg' }, 9_999)
+  await allowAlways(file, { digest: 'new', resolvedPath: '/usr/bin/rg' }, 9_999)
   const kept = rulesOn(file)
   t.equal(kept.length, 501)
   t.equal(kept[0]?.pattern, 'ls', 'what a person wrote stays')
@@ -243,7 +245,7 @@ t.test('the use of a rule is noted once a minute, is nobody’s conflict, and su
   t.equal(rulesOn(file)[1]?.lastUsedAt, 200_000)
   t.not(hash, before.hash, 'only the ids that were missing made a difference')
 
-  await allowAlways(file, plan, 300_000)
+  await allowAlways(file, { digest: planDigest(plan), resolvedPath: '/usr/bin/rg' }, 300_000)
   const exact = (await rules()).at(-1)!
   await noteUse(file, [exact], { ...plan, argv: ['rg', 'a secret'] }, 400_000)
   t.equal(rulesOn(file).at(-1)?.lastUsedAt, 400_000)
@@ -253,9 +255,7 @@ t.test('the use of a rule is noted once a minute, is nobody’s conflict, and su
 t.test('changes at the same time all happen', async (t) => {
   const file = path(t)
   await Promise.all(
-    Array.from({ length: 20 }, (_, n) =>
-      allowAlways(file, { argv: ['rg', `${n}`], cwd: '/', resolvedPath: '/usr/bin/rg' })
-    )
+    Array.from({ length: 20 }, (_, n) => allowAlways(file, { digest: `${n}`, resolvedPath: '/usr/bin/rg' }))
   )
   t.equal(rulesOn(file).length, 20)
   const { hash } = await readSnapshot(file)

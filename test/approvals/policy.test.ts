@@ -253,7 +253,7 @@ t.test('a command inside a command needs its own rule', async (t) => {
 
 t.test('"allow always" is for one command, in one folder, with one environment', async (t) => {
   const approved = plan(['sh', '-c', 'rm -rf build'], { env: { CI: '1' } })
-  const rule = exactRule(approved as Plan & { resolvedPath: string }, 1)
+  const rule = exactRule('/bin/sh', planDigest(approved), 1)
   const document = policy([rule])
   t.equal(judge(document, approved), 'allow allowlisted')
   t.equal(judge(document, { ...approved }), 'allow allowlisted')
@@ -274,7 +274,7 @@ t.test('"allow always" is for one command, in one folder, with one environment',
   for (const change of changed)
     t.equal(judge(document, { ...approved, ...change }), 'ask allowlist-miss', JSON.stringify(change))
   const starry = plan(['x'], { resolvedPath: '/opt/*/x' })
-  const literal = policy([{ ...exactRule(starry as Plan & { resolvedPath: string }, 1) }])
+  const literal = policy([exactRule('/opt/*/x', planDigest(starry), 1)])
   t.equal(judge(literal, starry), 'allow allowlisted')
   t.equal(judge(literal, { ...starry, resolvedPath: '/opt/a/x' }), 'ask allowlist-miss', 'its path is no glob')
 })

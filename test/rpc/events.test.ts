@@ -29,6 +29,7 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
   const { hub } = app.app
   const readers = ['operator.admin', 'operator.read', 'operator.write']
   const pairers = ['operator.admin', 'operator.pairing']
+  const approvers = ['operator.admin', 'operator.approvals']
   const publish = {
     tick: { ts: 1 },
     health: app.app.health.report(),
@@ -37,6 +38,8 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     'config.changed': { path: '/x', hash: 'y', ts: 1 },
     'device.pair.requested': { requestId: 'r', deviceId: 'd', publicKey: 'k', ts: 1 },
     'device.pair.resolved': { requestId: 'r', deviceId: 'd', decision: 'approved', ts: 1 },
+    'exec.approval.requested': { id: 'a', request: {}, createdAtMs: 1, expiresAtMs: 2, approvalKind: 'exec' },
+    'exec.approval.resolved': { id: 'a', decision: 'deny', resolvedBy: null, ts: 1, request: {} },
     shutdown: { reason: 'gateway stopping' }
   }
   const table: Record<string, readonly string[]> = {
@@ -47,7 +50,9 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     heartbeat: readers,
     'config.changed': readers,
     'device.pair.requested': pairers,
-    'device.pair.resolved': pairers
+    'device.pair.resolved': pairers,
+    'exec.approval.requested': approvers,
+    'exec.approval.resolved': approvers
   }
   t.strictSame(Object.keys(publish).sort(), Object.keys(table).sort())
   t.strictSame(
