@@ -1,5 +1,5 @@
 import { allowAlways, noteUse, readApprovals } from '../approvals/file.ts'
-import type { Plan } from '../approvals/plan.ts'
+import { type Plan, planDigest } from '../approvals/plan.ts'
 import { type Evaluation, evaluate, rulesOf, settingsOf } from '../approvals/policy.ts'
 import type { Approvals } from '../approvals/schema.ts'
 import { CommandError } from './command.ts'
@@ -38,8 +38,10 @@ export class ExecPolicy {
 
   /** Allows a command, as it is, from now on. */
   async allowFromNowOn(plan: Plan): Promise<void> {
-    const { resolvedPath } = plan
-    if (resolvedPath !== undefined) await allowAlways(this.#path, { ...plan, resolvedPath })
+    const { resolvedPath, agentId } = plan
+    if (resolvedPath === undefined) return
+    const whose = agentId === undefined ? {} : { agentId }
+    await allowAlways(this.#path, { digest: planDigest(plan), resolvedPath, ...whose })
   }
 
   async #read(): Promise<Approvals> {

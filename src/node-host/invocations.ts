@@ -11,15 +11,20 @@ export interface Replies {
 
 interface Running {
   abort(reason: CommandError): void
-  input?(payload: unknown): void
-  /** The last piece of input that was handed over. */
+  /** Takes input, once the command takes any. */
+  input?: ((payload: unknown) => void) | undefined
+  /** The number of the last piece of input. */
   inputSeq: number
+  /** Input that came before the command took any. */
+  early: unknown[]
+  earlyLength: number
 }
 
 const MAX_RUNNING = 64
 /** What a timer can wait. */
 const LONGEST_MS = 2_147_483_647
 const MAX_PARAMS = 4 * 1024 * 1024
+const MAX_EARLY = 1024 * 1024
 
 /** What the gateway has asked this node to do and waits for. */
 export class Invocations {
@@ -70,7 +75,12 @@ export class Invocations {
     if (running === undefined || typeof seq !== 'number' || seq <= running.inputSeq) return
     running.inputSeq = seq
     const data = parse(payloadJSON)
-    if (data !== BROKEN) running.input?.(data)
+    if (data === BROKEN) return
+    if (running.input !== undefined) running.input(data)
+    else {
+      running.earlyLength += String(payloadJSON).length
+      if (running.earlyLength <= MAX_EARLY) running.early.push(data)
+    }
   }
 
   /** Ends all of them: nobody is there to hear of their results. */
@@ -101,7 +111,8 @@ export class Invocations {
     if (this.#running.size >= MAX_RUNNING) throw new CommandError('BUSY', `${MAX_RUNNING} invocations are running`)
     const params = paramsOf(paramsJSON, name, entry.check)
     const controller = new AbortController()
-    const running: Running = { abort: (reason) => controller.abort(reason), inputSeq: -1 }
+    const abort = (reason: CommandError) => controller.abort(reason)
+    const running: Running = { abort, inputSeq: -1, early: [], earlyLength: 0 }
     this.#running.set(id, running)
     const progress = new Progress((seq, chunk) => {
       // Whoever does not know the method follows nothing.
@@ -114,6 +125,7 @@ export class Invocations {
         progress: (chunk) => progress.add(chunk),
         onInput: (listener) => {
           running.input = listener
+          for (const piece of running.early.splice(0)) listener(piece)
         },
         emit: async (event, payload) => {
           await replies

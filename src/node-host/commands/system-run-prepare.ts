@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import type { Plan } from '../../approvals/plan.ts'
+import { type Plan, planDigest } from '../../approvals/plan.ts'
 import { exactRule } from '../../approvals/rules.ts'
 import { bindFile } from '../bound-file.ts'
 import { CommandError, defineCommand } from '../command.ts'
@@ -51,9 +51,10 @@ export function systemRunPrepare(deps: { places: RunPlaces; policy: ExecPolicy; 
 }
 
 // What "allow always" would add: the rule for this very command.
-function coverageOf({ resolvedPath, ...plan }: Plan) {
+function coverageOf(plan: Plan) {
+  const { resolvedPath } = plan
   if (resolvedPath === undefined) return { complete: false, patterns: [] }
-  const { pattern, argPattern } = exactRule({ ...plan, resolvedPath }, 0)
+  const { pattern, argPattern } = exactRule(resolvedPath, planDigest(plan), 0)
   return { complete: true, patterns: [{ pattern, argPattern }] }
 }
 
