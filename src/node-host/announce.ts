@@ -1,5 +1,4 @@
-import type { GatewayClient } from '../client/core.ts'
-import { GatewayError } from '../client/core.ts'
+import { type GatewayClient, GatewayError, refusalDetails } from '../client/core.ts'
 import { hostStats } from './host-stats.ts'
 import type { NodeLog } from './log.ts'
 import type { ToolDescriptor } from './mcp/tools.ts'
@@ -33,9 +32,12 @@ export class Announcer {
     // Another gateway may have answered this time.
     this.#unknown.clear()
     this.#timer = setInterval(() => void this.#stats(), STATS_EVERY_MS)
+    await this.all()
+  }
+
+  /** Tells all of it, as it is now; what was told before the node was approved has not been heard. */
+  async all(): Promise<void> {
     await this.#stats()
-    // No sessions of agents run here.
-    await this.#tell('node.runnerInventory.update', { protocolFeatures: [], workerHost: { enabled: false } })
     await this.#tell('node.skills.update', { skills: await this.#announced.skills() })
     await this.tools()
   }
@@ -61,7 +63,9 @@ export class Announcer {
       await this.#client.request(method, params)
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error
-      if (/^unknown method/.test(error.message)) this.#unknown.add(method)
+      if (/^(unknown method|unauthorized role)/.test(error.message)) this.#unknown.add(method)
+      // Not approved yet: it is all told again once it is.
+      else if (refusalDetails(error).code === 'PAIRING_CHANGED') this.#log.debug({ method }, 'not heard yet')
       else if (error.code !== 'CONNECTION_LOST') this.#log.warn({ err: error, method }, 'not announced')
     }
   }

@@ -106,8 +106,15 @@ export class NodeHost {
     if (event === 'node.invoke.request') this.#invocations.request(payload, this.#client)
     else if (event === 'node.invoke.cancel') this.#invocations.cancel(payload)
     else if (event === 'node.invoke.input') this.#invocations.input(payload)
-    else if (event === 'node.pair.resolved') this.#options.log.info({ ...payload }, 'commands of this node decided')
+    else if (event === 'node.pair.resolved') this.#decided(payload)
     else if (event === 'shutdown') this.#options.log.info({ ...payload }, 'gateway stopping')
+  }
+
+  #decided(payload: object): void {
+    const { nodeId, decision } = payload as { nodeId?: unknown; decision?: unknown }
+    if (nodeId !== this.#options.identity.id) return
+    this.#options.log.info({ decision }, 'commands of this node decided')
+    if (decision === 'approved') void this.#announcer.all()
   }
 
   #state(state: ClientState): void {

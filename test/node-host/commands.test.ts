@@ -25,7 +25,7 @@ t.test('connect declares what this node can do, and nothing else', async (t) => 
   t.same(schemaErrors('ConnectParams', link.params), [])
 })
 
-t.test('a fresh connection is told of the machine, its sessions, skills and tools', async (t) => {
+t.test('a fresh connection is told of the machine, its skills and tools', async (t) => {
   const stateDir = join(tempDir(t), 'state')
   const skill = (name: string, text: string) => {
     mkdirSync(join(stateDir, 'skills', name), { recursive: true })
@@ -39,8 +39,6 @@ t.test('a fresh connection is told of the machine, its sessions, skills and tool
   const { link } = await connectedNode(t, { stateDir })
   const stats = await link.told('node.host.stats')
   t.match(stats, { cpuCount: Number, memoryTotalBytes: Number, memoryFreeBytes: Number, diskTotalBytes: Number })
-  const inventory = await link.request('node.runnerInventory.update')
-  t.same(inventory.params, { protocolFeatures: [], workerHost: { enabled: false } })
   const skills = await link.request('node.skills.update')
   t.same(skills.params, { skills: [{ name: 'deploy', description: 'Puts it there: carefully', content: good }] })
   t.same(schemaErrors('NodeSkillsUpdateParams', skills.params), [])
@@ -49,15 +47,19 @@ t.test('a fresh connection is told of the machine, its sessions, skills and tool
   t.same(schemaErrors('NodePluginToolsUpdateParams', tools.params), [])
   t.same(
     link.requests.map(({ method }) => method),
-    ['node.event', 'node.runnerInventory.update', 'node.skills.update', 'node.pluginTools.update'],
+    ['node.event', 'node.skills.update', 'node.pluginTools.update'],
     'in this order'
   )
+  link.event('node.pair.resolved', { requestId: 'r', nodeId: 'f'.repeat(64), decision: 'approved', ts: 1 })
+  link.event('node.pair.resolved', { requestId: 'r', nodeId: link.nodeId, decision: 'approved', ts: 1 })
+  await link.request('node.pluginTools.update', (params) => params !== tools.params)
+  t.equal(link.requests.length, 6, 'and told again once, when it is approved')
 })
 
 t.test('a gateway that knows none of it keeps its node', async (t) => {
   const { gateway, link } = await connectedNode(t)
   await link.request('node.pluginTools.update')
-  for (const method of ['node.event', 'node.runnerInventory.update', 'node.skills.update', 'node.pluginTools.update']) {
+  for (const method of ['node.event', 'node.skills.update', 'node.pluginTools.update']) {
     gateway.refuse.set(method, { code: 'INVALID_REQUEST', message: `unknown method: ${method}` })
   }
   link.socket.terminate()
