@@ -15,6 +15,7 @@ import surfaces from './plugins/surfaces.ts'
 import tls from './plugins/tls.ts'
 import controlUi from './routes/control-ui.ts'
 import gateway from './routes/gateway.ts'
+import join from './routes/join.ts'
 import metrics from './routes/metrics.ts'
 import probes from './routes/probes.ts'
 import { createGatewayServer } from './server.ts'
@@ -70,6 +71,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   // What can be reached.
   await app.register(probes)
   await app.register(metrics)
+  await app.register(join)
   await app.register(controlUi)
   await app.register(gateway)
   return app

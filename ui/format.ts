@@ -95,6 +95,7 @@ const methods: Record<string, string> = {
   password: 'Shared password',
   'named-token': 'Named token',
   'device-token': 'Device token',
+  'setup-code': 'One-time code',
   'launch-code': 'Launch link',
   tailscale: 'Tailscale identity',
   'trusted-proxy': 'Identity at the proxy',

@@ -7,6 +7,9 @@ import { listed, resolvedEvent } from '../approvals/presentation.ts'
 import type { IssuedCredentials, Witness } from '../auth/authenticate.ts'
 import type { Env } from '../config/paths.ts'
 import type { Config } from '../config/types.ts'
+import { JoinLinks } from '../devices/join.ts'
+import { PairingNews } from '../devices/news.ts'
+import { expireRequests } from '../devices/requests.ts'
 import { Tailnet } from '../identity/tailnet.ts'
 import { createWitness } from '../identity/witness.ts'
 import { Live } from '../live.ts'
@@ -21,6 +24,7 @@ import { Presence, selfEntry } from '../rpc/presence.ts'
 import { ApprovalStore } from '../store/approvals.ts'
 import { DeviceStore } from '../store/devices.ts'
 import { type GatewayIdentity, gatewayIdentity } from '../store/identity.ts'
+import { SetupCodeStore } from '../store/setup-codes.ts'
 import { TokenStore } from '../store/tokens.ts'
 import { Trail } from '../store/trail.ts'
 import type { Exposure } from '../tailscale/exposure.ts'
@@ -37,6 +41,7 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   const server = { version: VERSION, buildId: `openclaw-gateway-${VERSION}`, bootId: randomUUID() }
   const live = new Live(config)
   const devices = new DeviceStore(db)
+  const codes = new SetupCodeStore(db)
   const tokens = new TokenStore(db)
   const trail = new Trail(db, app.log)
   const tailnet = new Tailnet({ env, socket: config.gateway.tailscale.socket }, app.log)
@@ -44,6 +49,11 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   const health = new Health()
   const presence = new Presence(hub, selfEntry(server))
   const waiting = new PreauthSockets(LIMITS.handshakeMs)
+  const news = new PairingNews({
+    publish: (event, payload) => hub.publish(event, payload),
+    record: (event) => trail.record(event),
+    connected: () => new Set([...hub].map(({ caller }) => caller?.deviceId))
+  })
   const approvals = new Approvals({
     store: new ApprovalStore(db),
     requested: (approval) => hub.publish('exec.approval.requested', listed(approval)),
@@ -57,6 +67,9 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('live', live)
   app.decorate('config', { getter: () => live.config })
   app.decorate('devices', devices)
+  app.decorate('setupCodes', codes)
+  app.decorate('joinLinks', new JoinLinks())
+  app.decorate('pairingNews', news)
   app.decorate('tokens', tokens)
   app.decorate('trail', trail)
   app.decorate('tailnet', tailnet)
@@ -65,7 +78,7 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('witness', witness)
   app.decorate('credentials', {
     findToken: (hash) => devices.findToken(hash),
-    findLaunchCode: (hash) => devices.findLaunchCode(hash),
+    presentCode: (hash, deviceId) => codes.present(hash, deviceId),
     findNamedToken: (hash) => tokens.find(hash),
     namedTokenUsed: (id, address) => void tokens.used(id, address)
   })
@@ -77,13 +90,16 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('drain', () => {
     // Whoever waits for a person waits for longer than the gateway would.
     approvals.stop()
+    news.stop()
     return drain(hub, waiting, health)
   })
 
   app.addHook('onReady', () => approvals.start())
   const stopClock = startClock(hub, health)
+  const expiring = setInterval(() => void expireRequests(devices, news), EXPIRY_MS).unref()
   app.addHook('onClose', () => {
     stopClock()
+    clearInterval(expiring)
     approvals.stop()
     waiting.stop()
     presence.stop()
@@ -91,6 +107,9 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
     trail.close()
   })
 }
+
+// How late the operators hear at most that a request was not decided in time.
+const EXPIRY_MS = 5_000
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -100,6 +119,10 @@ declare module 'fastify' {
     live: Live
     config: Config
     devices: DeviceStore
+    setupCodes: SetupCodeStore
+    joinLinks: JoinLinks
+    /** Tells operators and waiting devices what becomes of pairing. */
+    pairingNews: PairingNews
     tokens: TokenStore
     trail: Trail
     tailnet: Tailnet

@@ -4,10 +4,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { footing } from '../auth/access.ts'
 import type { AuthFailure } from '../auth/authenticate.ts'
 import { SOCKET_PATH } from '../auth/surfaces.ts'
-import type { PairingEvents } from '../devices/pairing.ts'
 import type { Attempt } from '../plugins/audit.ts'
 import { RpcError } from '../protocol/errors.ts'
 import type { ConnectParams } from '../protocol/frames.ts'
+import type { SetupOutcome } from '../protocol/setup.ts'
 import { callerName } from '../rpc/caused-by.ts'
 import { Connection, type ConnectionHost } from '../rpc/connection.ts'
 import { admit } from '../rpc/handshake.ts'
@@ -27,11 +27,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     identity: app.identity,
     identityUrl: () => (live.access.tailscale ? app.exposure?.state().url : undefined)
   })
-  const events: PairingEvents = {
-    publish: (event, payload) => hub.publish(event, payload),
-    record: (event) => app.trail.record(event)
-  }
-  const handshake = { authenticator, devices, events, access: () => live.access }
+  const handshake = { authenticator, devices, news: app.pairingNews, access: () => live.access }
   const expiries = new Map<Connection, NodeJS.Timeout>()
   const host: ConnectionHost = {
     registry,
@@ -42,7 +38,8 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
         const admitted = await admit(params, connection, handshake)
         const { caller } = admitted
         app.audit.allowed({ ...attempt, method: caller.method, who: callerName(caller) })
-        return { caller, hello: hello(admitted) }
+        const { setup } = admitted
+        return { caller, hello: hello(admitted), delivered: setup && ((ok) => void tell(setup, ok)) }
       } catch (error) {
         app.audit.denied(attempt, ...whyOf(error))
         throw error
@@ -64,6 +61,12 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       presence.left(connection)
     }
   }
+  // A setup code is spent when it lets its device in; whether the device got its tokens is known only now.
+  async function tell(setup: SetupOutcome, ok: boolean): Promise<void> {
+    if (ok) await app.setupCodes.delivered(setup.setupId)
+    hub.publish(`device.pair.setup.${ok ? 'completed' : 'deliveryUncertain'}`, { ...setup, ts: Date.now() })
+  }
+
   live.onChange(() => {
     // After the answer is on its way: the caller may have made the change that ends its own socket.
     setImmediate(() => {

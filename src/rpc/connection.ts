@@ -11,7 +11,15 @@ import type { Caller } from './method.ts'
 import type { Registry } from './registry.ts'
 
 /** The first frame's outcome: the caller and the hello to send, or a thrown `HandshakeRefusal`. */
-export type Handshake = (params: unknown, connection: Connection) => Promise<{ caller: Caller; hello: unknown }>
+export type Handshake = (
+  params: unknown,
+  connection: Connection
+) => Promise<{
+  caller: Caller
+  hello: unknown
+  /** Hears whether the hello left this process, or the socket ended before; where somebody wants to know. */
+  delivered: ((ok: boolean) => void) | undefined
+}>
 
 /** What every connection of a gateway shares. */
 export interface ConnectionHost {
@@ -80,8 +88,9 @@ export class Connection {
     return this.#socket.readyState === 1
   }
 
-  send(frame: unknown): void {
-    if (this.#keepsUp()) this.#socket.send(JSON.stringify(frame))
+  send(frame: unknown, sent?: ((ok: boolean) => void) | undefined): void {
+    if (!this.#keepsUp()) sent?.(false)
+    else this.#socket.send(JSON.stringify(frame), sent && ((error) => sent(!error)))
   }
 
   /**
@@ -156,11 +165,11 @@ export class Connection {
           message: 'invalid handshake: first request must be connect'
         })
       }
-      const { caller, hello } = await this.#host.handshake(params, this)
-      if (!this.open) return
+      const { caller, hello, delivered } = await this.#host.handshake(params, this)
+      if (!this.open) return delivered?.(false)
       limitPayload(this.#socket, LIMITS.payload)
       this.caller = caller
-      this.send({ type: 'res', id, ok: true, payload: hello })
+      this.send({ type: 'res', id, ok: true, payload: hello }, delivered)
       this.#host.opened(this)
     } catch (error) {
       const refusal = error instanceof HandshakeRefusal ? error : new HandshakeRefusal(errorShape(error))

@@ -59,6 +59,13 @@ const migrations = [
    CREATE INDEX auth_event_denied ON auth_event (id) WHERE outcome = 'denied';
    CREATE INDEX auth_event_other ON auth_event (id) WHERE outcome <> 'denied';
    CREATE TRIGGER auth_event_stands BEFORE UPDATE ON auth_event BEGIN SELECT RAISE(ABORT, 'the trail is append-only'); END;`,
+  `CREATE TABLE setup_code (
+     digest BLOB PRIMARY KEY, setup_id TEXT NOT NULL UNIQUE, access TEXT NOT NULL, scopes TEXT NOT NULL,
+     created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, device_id TEXT, spent_at INTEGER, delivered_at INTEGER
+   ) STRICT;
+   INSERT INTO setup_code
+     SELECT digest, hex(randomblob(16)), 'owner', scopes, created_at, expires_at, NULL, NULL, NULL FROM launch_code;
+   DROP TABLE launch_code;`,
   `CREATE TABLE exec_approval (
      id TEXT PRIMARY KEY, request TEXT NOT NULL, digest TEXT, asked_by_key TEXT NOT NULL, asked_by TEXT NOT NULL,
      created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, status TEXT, decision TEXT, reason TEXT,

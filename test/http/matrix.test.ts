@@ -8,7 +8,7 @@ import { openPrivate, openProxy } from '../../src/listeners.ts'
 import { freshToken } from '../../src/store/tokens.ts'
 import { controlUi, RawClient, TestDevice } from '../support/client.ts'
 import { startApp, type TestApp, TOKEN } from '../support/gateway.ts'
-import { inventory, watchRoutes } from '../support/routes.ts'
+import { inventory, pathOf, watchRoutes } from '../support/routes.ts'
 import { startTailnet, TAILNET_NAME, type Tailnet } from '../support/tailscaled.ts'
 
 // Every route and the WebSocket, in every auth mode, by every way in, with everything that anybody may show.
@@ -152,7 +152,7 @@ async function checkRoute(
   }: { mode: Mode; way: Way; credential: Credential; url: string; surface: Surface }
 ): Promise<void> {
   cases++
-  const path = url === '/assets/*' ? '/assets/none.js' : url
+  const path = pathOf(url)
   const answered = /none|__openclaw__\/socket/.test(path) ? 404 : 200
   const found = verdict(mode, way, credential, surface)
   const isOpen = surface === 'probe' || surface === 'static' || surface === 'websocket'
@@ -222,11 +222,10 @@ async function start(t: Test, mode: Mode, tailnet: Tailnet): Promise<Gateway> {
     await devices.approve({
       facts,
       via: 'owner',
-      grant: [{ role: 'operator', scopes: ['operator.read'] }],
-      token: digest(token),
+      grant: [{ role: 'operator', scopes: ['operator.read'], token: digest(token) }],
       endTokens: false,
       requestId: undefined,
-      launchCode: undefined
+      code: undefined
     })
     return { key, token }
   }

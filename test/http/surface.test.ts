@@ -4,7 +4,7 @@ import { digest } from '../../src/auth/secrets.ts'
 import type { Surface } from '../../src/auth/surfaces.ts'
 import { RawClient, TestDevice } from '../support/client.ts'
 import { startApp, type TestApp, TOKEN } from '../support/gateway.ts'
-import { inventory, watchRoutes } from '../support/routes.ts'
+import { inventory, pathOf, watchRoutes } from '../support/routes.ts'
 
 const securityHeaders = {
   'x-content-type-options': 'nosniff',
@@ -89,15 +89,12 @@ t.test('every route against every credential and every way in', async (t) => {
       remoteIp: undefined
     },
     via: 'owner',
-    grant: [{ role: 'operator', scopes: ['operator.admin'] }],
-    token: digest(deviceToken),
+    grant: [{ role: 'operator', scopes: ['operator.admin'], token: digest(deviceToken) }],
     endTokens: false,
     requestId: undefined,
-    launchCode: undefined
+    code: undefined
   })
-  const paths = Object.entries(inventory).map(
-    ([url, surface]) => [url === '/assets/*' ? '/assets/none.js' : url, surface] as const
-  )
+  const paths = Object.entries(inventory).map(([url, surface]) => [pathOf(url), surface] as const)
   const open = (surface: Surface) => surface !== 'http-api' && surface !== 'control-ui'
   const answered = (path: string) => (/none|socket/.test(path) ? 404 : 200)
 

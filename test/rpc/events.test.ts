@@ -38,6 +38,9 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     'config.changed': { path: '/x', hash: 'y', ts: 1 },
     'device.pair.requested': { requestId: 'r', deviceId: 'd', publicKey: 'k', ts: 1 },
     'device.pair.resolved': { requestId: 'r', deviceId: 'd', decision: 'approved', ts: 1 },
+    'device.pair.changed': {},
+    'device.pair.setup.completed': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
+    'device.pair.setup.deliveryUncertain': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
     'exec.approval.requested': { id: 'a', request: {}, createdAtMs: 1, expiresAtMs: 2, approvalKind: 'exec' },
     'exec.approval.resolved': { id: 'a', decision: 'deny', resolvedBy: null, ts: 1, request: {} },
     shutdown: { reason: 'gateway stopping' }
@@ -51,6 +54,9 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     'config.changed': readers,
     'device.pair.requested': pairers,
     'device.pair.resolved': pairers,
+    'device.pair.changed': pairers,
+    'device.pair.setup.completed': pairers,
+    'device.pair.setup.deliveryUncertain': pairers,
     'exec.approval.requested': approvers,
     'exec.approval.resolved': approvers
   }

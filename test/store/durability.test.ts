@@ -233,11 +233,11 @@ t.test('a change that fails half-way leaves nothing', async (t) => {
   const db = openDatabase(':memory:')
   t.throws(() =>
     transaction(db, () => {
-      db.exec("INSERT INTO launch_code VALUES (x'00', '[]', 1, 2, NULL)")
+      db.exec("INSERT INTO setup_code VALUES (x'00', 'id', 'owner', '[]', 1, 2, NULL, NULL, NULL)")
       throw new Error('half-way')
     })
   )
-  t.same(db.prepare('SELECT count(*) AS codes FROM launch_code').get(), { codes: 0 })
+  t.same(db.prepare('SELECT count(*) AS codes FROM setup_code').get(), { codes: 0 })
 })
 
 t.test('S24: no issued secret is in the state folder, in any file', async (t) => {

@@ -16,11 +16,17 @@ export const inventory: Record<string, Surface> = {
   '/control-ui-config.json': 'control-ui',
   '/__openclaw/control-ui-config.json': 'control-ui',
   '/assets/*': 'static',
+  '/j/:code': 'static',
   '/__openclaw__/socket': 'websocket'
 }
 // The files made by hand that lie beside the Control UI's page.
 for (const entry of readdirSync(PUBLIC_DIR, { withFileTypes: true }))
   if (entry.isFile() && entry.name !== 'index.html') inventory[`/${entry.name}`] = 'static'
+
+/** A path that a route answers, where its pattern is none. */
+export function pathOf(url: string): string {
+  return url.replace('/assets/*', '/assets/none.js').replace(':code', 'none')
+}
 
 /** Records the routes of every gateway that is built until it is stopped, with their surfaces. */
 export function watchRoutes(): { routes: Record<string, unknown>; stop(): void } {
