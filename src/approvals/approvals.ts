@@ -79,7 +79,7 @@ export class Approvals {
         reason: 'APPROVAL_ALLOW_ALWAYS_UNAVAILABLE'
       })
     }
-    if (decision !== 'deny' && sameParty(by, approval.askedBy)) throw ownRequest(id)
+    if (decision !== 'deny' && asksItself(by, approval.askedBy)) throw ownRequest(id)
     const atMs = this.#now()
     const applied = await this.#end(
       id,
@@ -201,4 +201,10 @@ export class Approvals {
 /** Reports whether two are the same by anything that they are known by. */
 export function sameParty(a: Party, b: Party): boolean {
   return a.keys.some((key) => b.keys.includes(key))
+}
+
+// What a person asks for with one device, the same person may answer with another; without one there is no telling.
+function asksItself(by: Party, askedBy: Party): boolean {
+  const shared = by.keys.filter((key) => askedBy.keys.includes(key))
+  return shared.some((key) => !key.startsWith('user:') || !by.keys[0].startsWith('device:'))
 }

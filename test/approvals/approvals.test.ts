@@ -177,6 +177,28 @@ t.test('over generated histories: one end each, told once, and never by whoever 
   )
 })
 
+t.test('what one asks for, it does not allow; a person with two devices is one for each', async (t) => {
+  const rows: [asker: Party['keys'], answers: Party['keys'], may: boolean][] = [
+    [['device:a'], ['device:a'], false],
+    [['device:a'], ['device:b'], true],
+    [['device:a', 'user:u'], ['device:b', 'user:u'], true],
+    [['user:u'], ['device:b', 'user:u'], true],
+    [['device:a', 'user:u'], ['user:u'], false],
+    [['user:u'], ['user:u'], false],
+    [['device:a', 'token:t'], ['device:b', 'token:t'], false],
+    [['token:t', 'user:u'], ['device:b', 'token:t', 'user:u'], false],
+    [['socket:1'], ['socket:2'], true]
+  ]
+  for (const [asker, answers, may] of rows) {
+    const { approvals } = world(t)
+    await approvals.request({ id: 'a', command: 'x' }, { keys: asker, name: 'asker' }, true)
+    const outcome = approvals.resolve('a', 'allow-once', { ...boss, keys: answers })
+    const name = `${asker} asks, ${answers} answers`
+    if (may) t.equal((await outcome).applied, true, name)
+    else await t.rejects(outcome, { code: 'FORBIDDEN' }, name)
+  }
+})
+
 t.test('the time of a request', async (t) => {
   const { approvals, clock, ask, told, make } = world(t)
   const ends = async (id: string) => (await approvals.get(id))!.expiresAtMs - clock.now

@@ -50,7 +50,11 @@ ask:      off (nobody is asked), on-miss (where no rule allows it), always
 
 Example:
   openclaw approvals set --stdin <<'EOF'
-  { version: 1, defaults: { security: "allowlist", ask: "on-miss" }, agents: { "*": { allowlist: [{ pattern: "rg" }] } } }
+  {
+    version: 1,
+    defaults: { security: "allowlist", ask: "on-miss" },
+    agents: { "*": { allowlist: [{ pattern: "rg" }] } }
+  }
   EOF`
     )
     .action((options: SetOptions) => set(io, options))
