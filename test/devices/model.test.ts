@@ -38,7 +38,9 @@ class Model {
     this.fixed = fixed
   }
 
-  actor(n: number): Caller {
+  /** Somebody who calls: the owner, others of this host, or a device that is connected; a device itself where asked. */
+  actor(n: number | 'self', deviceId?: string): Caller {
+    if (n === 'self') return this.sessions.findLast((each) => each.deviceId === deviceId) ?? this.fixed[1]!
     const all = [...this.fixed, ...this.sessions]
     return all[n % all.length]!
   }
@@ -337,7 +339,10 @@ function same(got: Iterable<string>, want: Iterable<string>): void {
 }
 
 const scope = fc.constantFrom('operator.admin', 'operator.read', 'operator.write', 'operator.pairing', 'operator.bogus')
-const scopes = fc.uniqueArray(scope, { maxLength: 3 })
+const scopes = fc.oneof(
+  fc.uniqueArray(scope, { maxLength: 3 }),
+  fc.constantFrom(['operator.pairing'], ['operator.pairing', 'operator.read'])
+)
 const device = fc.nat({ max: devices.length - 1 })
 const role = fc.constantFrom<Role>('operator', 'operator', 'node')
 const by = fc.nat({ max: 8 })
@@ -370,11 +375,11 @@ const steps: fc.Arbitrary<Step>[] = [
       device,
       role,
       scopes: fc.option(scopes, { nil: undefined }),
-      by
+      by: fc.oneof(by, fc.constant('self' as const))
     })
     .map(({ what, by: who, ...rest }) =>
       step(`${what} ${text(rest)} by #${who}`, (model, real) =>
-        change(model, real, what, { ...rest, by: model.actor(who) })
+        change(model, real, what, { ...rest, by: model.actor(who, devices[rest.device]!.id) })
       )
     ),
   fc.tuple(device, scopes, by).map(([n, wanted, who]) =>
