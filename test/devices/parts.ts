@@ -73,10 +73,11 @@ export class Parts {
   }
 
   /** Puts the parts together over a database of their own; where there is one, on a file system in memory. */
-  static async open(memory: string | undefined): Promise<Parts> {
+  static async open(memory?: string, gateway: Json = {}): Promise<Parts> {
     const access = await accessOf({
       auth: { mode: 'token', token: TOKEN, rateLimit: { maxAttempts: 10_000_000, exemptLoopback: false } },
-      publicOrigin: 'https://gateway.example'
+      publicOrigin: 'https://gateway.example',
+      ...gateway
     })
     return new Parts(access, mkdtempSync(join(memory ?? tmpdir(), 'oc-')))
   }
