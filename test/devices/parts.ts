@@ -11,9 +11,10 @@ import { PairingNews } from '../../src/devices/news.ts'
 import { expireRequests } from '../../src/devices/requests.ts'
 import { RpcError } from '../../src/protocol/errors.ts'
 import type { ConnectParams } from '../../src/protocol/frames.ts'
+import type { Role, Scope } from '../../src/protocol/scopes.ts'
 import type { Connection } from '../../src/rpc/connection.ts'
 import { call } from '../../src/rpc/dispatch.ts'
-import { type Admitted, admit, type HandshakeDeps } from '../../src/rpc/handshake.ts'
+import { admit, type HandshakeDeps } from '../../src/rpc/handshake.ts'
 import { Hub } from '../../src/rpc/hub.ts'
 import type { Caller } from '../../src/rpc/method.ts'
 import { deviceTokenMethods } from '../../src/rpc/methods/device-tokens.ts'
@@ -37,6 +38,36 @@ export type Place = 'here' | 'away' | 'owner'
 /** What came of a handshake or a call. */
 export type Answer<T> = { ok: true; value: T } | { ok: false; message: string; details: Json }
 
+/** Who calls, as a test knows them. */
+export type Who = Pick<Caller, 'role' | 'scopes' | 'deviceId' | 'method'>
+
+/** What a caller was let in with. */
+export interface Arrived {
+  caller: Who
+  deviceToken: { value: string } | undefined
+  handed: readonly { role: Role; scopes: Scope[]; value: string }[]
+}
+
+/** A gateway whose pairing is under test, with sockets or without. */
+export interface Gateway {
+  readonly now: number
+  readonly devices: DeviceStore
+  connect(place: Place, more: Json, device?: TestDevice): Promise<Answer<Arrived>>
+  call<T = Json>(by: Who, method: string, params?: Json): Promise<Answer<T>>
+  /** Everything that operators have heard of. */
+  events(): Promise<readonly { event: string; payload: Json }[]>
+  /** How much of each kind there is in the store. */
+  rows(): Promise<Json>
+  /** Waits until those who wait for something that happened have heard of it. */
+  settled(): Promise<void>
+  /** Waits until the connections of a device whose access changed have ended. */
+  ended(deviceId: string): Promise<void>
+  pass(ms: number): Promise<void>
+  restart(): Promise<void>
+  /** Ends this life. */
+  end(): Promise<void>
+}
+
 const PLACES = {
   here: ingressOf(),
   away: ingressOf({ peer: '203.0.113.9', client: '203.0.113.9', local: false, host: 'gateway.example' }),
@@ -52,10 +83,9 @@ const PAGES: Record<Place, string> = {
  * The parts of a gateway that pairing is made of: the handshake, the methods and SQLite, as the gateway puts them
  * together, without sockets between them and with a clock that the test holds.
  */
-export class Parts {
+export class Parts implements Gateway {
   now = 1_800_000_000_000
-  /** Every event that operators would hear of. */
-  readonly events: { event: string; payload: Json }[] = []
+  #events: { event: string; payload: Json }[] = []
   devices!: DeviceStore
   codes!: SetupCodeStore
   news!: PairingNews
@@ -83,7 +113,7 @@ export class Parts {
   }
 
   /** Stops and starts again: what is not in the database is gone. */
-  restart(): void {
+  async restart(): Promise<void> {
     this.news.stop()
     this.#trail.close()
     this.#db.close()
@@ -91,9 +121,9 @@ export class Parts {
   }
 
   /** Forgets everything, as if it ran for the first time. */
-  reset(): void {
+  async end(): Promise<void> {
     this.news.stop()
-    this.events.length = 0
+    this.#events = []
     this.#db.exec('DELETE FROM device; DELETE FROM device_request; DELETE FROM setup_code')
   }
 
@@ -110,7 +140,7 @@ export class Parts {
   }
 
   /** Connects as the handshake of a socket does. */
-  async connect(place: Place, more: Json, device?: TestDevice): Promise<Answer<Admitted>> {
+  async connect(place: Place, more: Json, device?: TestDevice): Promise<Answer<Arrived>> {
     const params: ConnectParams = connectParams(more)
     const page = /control-ui|webchat/.test(params.client.id)
     const nonce = randomUUID()
@@ -120,12 +150,21 @@ export class Parts {
   }
 
   /** Calls a method. */
-  async call<T = Json>(caller: Caller, method: string, params: Json = {}): Promise<Answer<T>> {
-    return answer(async () => (await call(this.#registry, { method, params }, caller)) as T)
+  async call<T = Json>(by: Who, method: string, params: Json = {}): Promise<Answer<T>> {
+    return answer(async () => (await call(this.#registry, { method, params }, by as Caller)) as T)
   }
 
-  /** How many rows there are of each kind. */
-  rows(): Json {
+  async events(): Promise<readonly { event: string; payload: Json }[]> {
+    return this.#events
+  }
+
+  async settled(): Promise<void> {
+    await new Promise(setImmediate)
+  }
+
+  async ended(): Promise<void> {}
+
+  async rows(): Promise<Json> {
     const counts = ['device', 'device_grant', 'device_token', 'device_request', 'setup_code'].map(
       (table) => `(SELECT count(*) FROM ${table}) AS ${table}`
     )
@@ -141,7 +180,7 @@ export class Parts {
     this.#trail = trail
     const hub = new Hub()
     const news = new PairingNews({
-      publish: (event, payload) => this.events.push({ event, payload: payload as Json }),
+      publish: (event, payload) => this.#events.push({ event, payload: payload as Json }),
       record: (event) => trail.record(event),
       connected: () => new Set()
     })
