@@ -26,6 +26,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'devices', summary: 'Let devices in, and end their access', load: () => import('./commands/devices.ts') },
   { name: 'qr', summary: 'Pair a phone or a node with a QR code', load: () => import('./commands/qr.ts') },
   { name: 'tokens', summary: 'Make, list and revoke named tokens', load: () => import('./commands/tokens.ts') },
+  {
+    name: 'approvals',
+    summary: 'Say what agents may run, and answer what waits',
+    load: () => import('./commands/approvals.ts')
+  },
   { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
   {
     name: 'doctor',

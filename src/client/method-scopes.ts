@@ -18,8 +18,9 @@ const LEAST: Partial<Record<Scope, string>> = {
     device.pair.approve device.pair.list device.pair.reject device.pair.remove device.pair.rename device.token.revoke
     device.token.rotate node.pair.approve node.pair.list node.pair.reject node.pair.remove node.rename`,
   'operator.approvals': `
-    approval.history exec.approval.grants.list exec.approval.list exec.approval.resolve openclaw.approval.list
-    plugin.approval.list`,
+    approval.get approval.history approval.resolve exec.approval.get exec.approval.grants.list
+    exec.approval.grants.revoke exec.approval.list exec.approval.request exec.approval.resolve
+    exec.approval.waitDecision openclaw.approval.list plugin.approval.list`,
   'operator.questions': 'question.list question.resolve'
 }
 

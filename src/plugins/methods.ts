@@ -1,12 +1,16 @@
 import { networkInterfaces } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { approvalsPath } from '../approvals/file.ts'
 import { describeAddress } from '../auth/addresses.ts'
 import type { Env } from '../config/paths.ts'
+import { RpcError } from '../protocol/errors.ts'
+import { approvalMethods } from '../rpc/methods/approvals.ts'
 import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
 import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
+import { policyMethods } from '../rpc/methods/exec-approvals.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
 import { setupMethods } from '../rpc/methods/setup-codes.ts'
 import { systemMethods } from '../rpc/methods/system.ts'
@@ -22,7 +26,7 @@ export interface MethodsOptions {
 
 /** Every RPC method that clients can call, by family. */
 async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): Promise<void> {
-  const { devices, health, hub, identity, live, log, presence, serverInfo, tls, tokens, trail } = app
+  const { approvals, devices, health, hub, identity, live, log, presence, serverInfo, tls, tokens, trail } = app
   const system = systemMethods({
     config: () => live.config,
     reload: () => app.reloader?.state,
@@ -57,6 +61,7 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       addresses: hostAddresses()
     })
   })
+  const path = approvalsPath(live.config.paths.stateDir)
   app.decorate(
     'registry',
     new Registry([
@@ -68,7 +73,9 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       ...upgradeMethods(pairing),
       ...setup,
       ...tokenMethods({ tokens, hub, trail }),
-      ...auditMethods({ trail })
+      ...auditMethods({ trail }),
+      ...approvalMethods({ approvals, hub, trail, path, log }),
+      ...policyMethods({ path, trail, invoke: noNode })
     ])
   )
 }
@@ -77,6 +84,13 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
 function hostAddresses(): string[] {
   const all = Object.values(networkInterfaces()).flatMap((each) => each ?? [])
   return all.filter(({ internal, family }) => !internal && family === 'IPv4').map(({ address }) => address)
+}
+
+// Until nodes connect, none does.
+async function noNode(): Promise<never> {
+  const [code, message] = ['NOT_CONNECTED', 'node not connected']
+  const details = { nodeError: { code, message }, nodeCommandDispatched: false }
+  throw new RpcError('UNAVAILABLE', `${code}: ${message}`, { details })
 }
 
 declare module 'fastify' {

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { Approvals } from '../approvals/approvals.ts'
+import { listed, resolvedEvent } from '../approvals/presentation.ts'
 import type { IssuedCredentials, Witness } from '../auth/authenticate.ts'
 import type { Env } from '../config/paths.ts'
 import type { Config } from '../config/types.ts'
@@ -19,6 +21,7 @@ import { Hub } from '../rpc/hub.ts'
 import { LIMITS } from '../rpc/limits.ts'
 import { PreauthSockets } from '../rpc/preauth.ts'
 import { Presence, selfEntry } from '../rpc/presence.ts'
+import { ApprovalStore } from '../store/approvals.ts'
 import { DeviceStore } from '../store/devices.ts'
 import { type GatewayIdentity, gatewayIdentity } from '../store/identity.ts'
 import { SetupCodeStore } from '../store/setup-codes.ts'
@@ -51,6 +54,12 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
     record: (event) => trail.record(event),
     connected: () => new Set([...hub].map(({ caller }) => caller?.deviceId))
   })
+  const approvals = new Approvals({
+    store: new ApprovalStore(db),
+    requested: (approval) => hub.publish('exec.approval.requested', listed(approval)),
+    resolved: (approval) => hub.publish('exec.approval.resolved', resolvedEvent(approval)),
+    log: app.log
+  })
   const witness = createWitness(() => live.access, tailnet, app.log)
 
   app.decorate('serverInfo', server)
@@ -77,16 +86,21 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('health', health)
   app.decorate('presence', presence)
   app.decorate('waiting', waiting)
+  app.decorate('approvals', approvals)
   app.decorate('drain', () => {
     news.stop()
+    // Whoever waits for a person waits for longer than the gateway would.
+    approvals.stop()
     return drain(hub, waiting, health)
   })
 
+  app.addHook('onReady', () => approvals.start())
   const stopClock = startClock(hub, health)
   const expiring = setInterval(() => void expireRequests(devices, news), EXPIRY_MS).unref()
   app.addHook('onClose', () => {
     stopClock()
     clearInterval(expiring)
+    approvals.stop()
     waiting.stop()
     presence.stop()
     health.stop()
@@ -119,6 +133,8 @@ declare module 'fastify' {
     witness: Witness
     credentials: IssuedCredentials
     hub: Hub
+    /** Commands that wait for a person. */
+    approvals: Approvals
     health: Health
     presence: Presence
     /** Sockets without a caller. */

@@ -17,7 +17,10 @@ export const EVENT_KINDS = [
   'token.created',
   'token.revoked',
   'secret.rotated',
-  'access.changed'
+  'access.changed',
+  'approval.allowed',
+  'approval.denied',
+  'policy.changed'
 ] as const
 
 /** One kind of event on the audit trail. */

@@ -190,7 +190,7 @@ export class Connection {
       return
     }
     try {
-      const result = call(this.#host.registry, frame, caller)
+      const result = call(this.#host.registry, frame, caller, (payload) => this.#respond(frame.id, payload))
       if (result instanceof Promise) void this.#settle(frame, result)
       else this.#respond(frame.id, result)
     } catch (error) {

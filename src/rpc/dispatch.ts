@@ -1,7 +1,7 @@
 import { invalidRequest, RpcError } from '../protocol/errors.ts'
 import type { ErrorShape, RequestFrame } from '../protocol/frames.ts'
 import { type Scope, satisfies } from '../protocol/scopes.ts'
-import type { Caller } from './method.ts'
+import type { Caller, Interim } from './method.ts'
 import type { RegisteredMethod, Registry } from './registry.ts'
 
 /** Finds the method a caller may call, or says why not. Scope comes before params: a stranger learns nothing of them. */
@@ -32,13 +32,18 @@ export function requireScope(caller: Caller, scope: Scope): void {
 }
 
 /** Runs one call. Returns the result, or a promise of it when the handler is asynchronous. */
-export function call(registry: Registry, frame: Pick<RequestFrame, 'method' | 'params'>, caller: Caller): unknown {
+export function call(
+  registry: Registry,
+  frame: Pick<RequestFrame, 'method' | 'params'>,
+  caller: Caller,
+  interim?: Interim
+): unknown {
   const method = resolveMethod(registry, frame.method, caller)
   const params = frame.params ?? {}
   const wrong = method.check?.(params)
   if (wrong !== undefined) throw invalidRequest(`invalid ${method.name} params: ${wrong}`)
   if (method.write) registry.writes.take(method.name, caller)
-  return method.handler(params as never, caller)
+  return method.handler(params as never, caller, interim)
 }
 
 /** What goes out for a thrown error: our own errors as they are, nothing of the inside of any other. */

@@ -20,7 +20,9 @@ const rules = new Map<string, EventRule>(
     'device.pair.resolved': { scope: 'operator.pairing', droppable: false },
     'device.pair.changed': { scope: 'operator.pairing', droppable: false },
     'device.pair.setup.completed': { scope: 'operator.pairing', droppable: false },
-    'device.pair.setup.deliveryUncertain': { scope: 'operator.pairing', droppable: false }
+    'device.pair.setup.deliveryUncertain': { scope: 'operator.pairing', droppable: false },
+    'exec.approval.requested': { scope: 'operator.approvals', droppable: false },
+    'exec.approval.resolved': { scope: 'operator.approvals', droppable: false }
   })
 )
 

@@ -46,8 +46,11 @@ export interface Method {
   result: TSchema | undefined
   /** True for a write of the control plane, of which a caller has a few a minute. */
   write: boolean
-  handler(params: never, caller: Caller): unknown
+  handler(params: never, caller: Caller, interim?: Interim): unknown
 }
+
+/** Sends an answer before the answer, where the caller's transport can carry two. */
+export type Interim = (payload: unknown) => void
 
 /** Declares a method; its handler's types are inferred from the params schema. */
 export function defineMethod<P extends TSchema>(method: {
@@ -56,7 +59,7 @@ export function defineMethod<P extends TSchema>(method: {
   params: P
   result?: TSchema
   write?: boolean
-  handler(params: Static<P>, caller: Caller): unknown
+  handler(params: Static<P>, caller: Caller, interim?: Interim): unknown
 }): Method {
   return { result: undefined, write: false, ...method } as Method
 }

@@ -65,7 +65,14 @@ const migrations = [
    ) STRICT;
    INSERT INTO setup_code
      SELECT digest, hex(randomblob(16)), 'owner', scopes, created_at, expires_at, NULL, NULL, NULL FROM launch_code;
-   DROP TABLE launch_code;`
+   DROP TABLE launch_code;`,
+  `CREATE TABLE exec_approval (
+     id TEXT PRIMARY KEY, request TEXT NOT NULL, digest TEXT, asked_by_key TEXT NOT NULL, asked_by TEXT NOT NULL,
+     created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, status TEXT, decision TEXT, reason TEXT,
+     resolved_at INTEGER, resolved_by TEXT, used_at INTEGER
+   ) STRICT;
+   CREATE INDEX exec_approval_pending ON exec_approval (expires_at) WHERE resolved_at IS NULL;
+   CREATE INDEX exec_approval_resolved ON exec_approval (resolved_at, id) WHERE resolved_at IS NOT NULL;`
 ]
 
 function migrate(db: DatabaseSync): void {

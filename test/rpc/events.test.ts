@@ -29,6 +29,7 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
   const { hub } = app.app
   const readers = ['operator.admin', 'operator.read', 'operator.write']
   const pairers = ['operator.admin', 'operator.pairing']
+  const approvers = ['operator.admin', 'operator.approvals']
   const publish = {
     tick: { ts: 1 },
     health: app.app.health.report(),
@@ -40,6 +41,8 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     'device.pair.changed': {},
     'device.pair.setup.completed': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
     'device.pair.setup.deliveryUncertain': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
+    'exec.approval.requested': { id: 'a', request: {}, createdAtMs: 1, expiresAtMs: 2, approvalKind: 'exec' },
+    'exec.approval.resolved': { id: 'a', decision: 'deny', resolvedBy: null, ts: 1, request: {} },
     shutdown: { reason: 'gateway stopping' }
   }
   const table: Record<string, readonly string[]> = {
@@ -53,7 +56,9 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     'device.pair.resolved': pairers,
     'device.pair.changed': pairers,
     'device.pair.setup.completed': pairers,
-    'device.pair.setup.deliveryUncertain': pairers
+    'device.pair.setup.deliveryUncertain': pairers,
+    'exec.approval.requested': approvers,
+    'exec.approval.resolved': approvers
   }
   t.strictSame(Object.keys(publish).sort(), Object.keys(table).sort())
   t.strictSame(

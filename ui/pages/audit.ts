@@ -306,7 +306,10 @@ const kinds: Record<EventKind, string> = {
   'token.created': 'Token made',
   'token.revoked': 'Token revoked',
   'secret.rotated': 'Shared secret replaced',
-  'access.changed': 'Access settings changed'
+  'access.changed': 'Access settings changed',
+  'approval.allowed': 'Command approved',
+  'approval.denied': 'Command denied',
+  'policy.changed': 'Exec policy changed'
 }
 
 customElements.define('ui-audit', AuditPage)
