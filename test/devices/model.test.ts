@@ -19,7 +19,7 @@ t.test('S8, S12: no order of events gives anybody more than was approved, or kee
     return parts
   }
   const lives = livesOf(begin, { maxSteps: 24, withClock: true })
-  await check(t, lives, { numRuns: LIVES, interruptAfterTimeLimit: 60_000 })
+  await check(t, lives, { numRuns: LIVES, interruptAfterTimeLimit: 80_000 })
 })
 
 t.test('S8, S12, S14: the same over sockets', async (t) => {
