@@ -8,6 +8,8 @@ export interface Answer<Run> {
   readonly outcome: Promise<unknown>
   /** What is under way; undefined before and after. */
   run: Run | undefined
+  /** Resolves once it is under way, or never will be. */
+  started: Promise<void> | undefined
   settledAt: number | undefined
   size: number
 }
@@ -43,7 +45,15 @@ export class Answers<Run> {
   }
 
   add(key: string, print: string, outcome: Promise<unknown>): Answer<Run> {
-    const answer: Answer<Run> = { key, print, outcome, run: undefined, settledAt: undefined, size: 0 }
+    const answer: Answer<Run> = {
+      key,
+      print,
+      outcome,
+      run: undefined,
+      started: undefined,
+      settledAt: undefined,
+      size: 0
+    }
     this.#answers.set(key, answer)
     return answer
   }

@@ -5,7 +5,7 @@ import { Deadlines } from './deadlines.ts'
 import { ExecRuns, execRunOf } from './exec-runs.ts'
 import type { Defer } from './foreground.ts'
 import { Groups } from './groups.ts'
-import type { Asker, Invocation, Invoke, InvokeResult, NodeResult, Outcome } from './invocation.ts'
+import type { Asker, Invocation, Invoke, InvokeResult, NodeResult, Outcome, Piece } from './invocation.ts'
 import { InvokeStats } from './invoke-stats.ts'
 import type { CommandPolicy } from './policy.ts'
 import { failed, forbidden, type NodeError, notConnected, pairingChanged, tooMany } from './refusals.ts'
@@ -48,6 +48,8 @@ export class Broker {
   readonly #running = new Map<string, Invocation>()
   readonly #bySession = new Groups<NodeSession, Invocation>()
   readonly #byCaller = new Groups<string, Invocation>()
+  /** What is not sent yet, by who asked for it. */
+  readonly #preparing = new Groups<string, Invocation>()
   readonly #deadlines = new Deadlines<Invocation>((each) => this.#timeOut(each))
 
   constructor(deps: BrokerDeps) {
@@ -69,7 +71,7 @@ export class Broker {
   /** Has a node run a command. The same request, made again with the same key, does not run again. */
   invoke(request: Invoke, asker: Asker, prepare?: Prepare): Promise<InvokeResult> {
     const paramsJSON = textOf(request.params)
-    const key = `${asker.name}\n${request.nodeId}\n${request.idempotencyKey}`
+    const key = keyOf(asker, request.nodeId, request.idempotencyKey)
     const print = fingerprint(request.command, paramsJSON)
     const known = this.#answers.find(key)
     if (known !== undefined) return this.#again(known, print, asker)
@@ -77,7 +79,7 @@ export class Broker {
     const { promise, resolve, reject } = Promise.withResolvers<InvokeResult>()
     const answer = this.#answers.add(key, print, promise)
     const settle = { answer, resolve, reject }
-    this.#start(request, asker, paramsJSON, prepare, settle).catch((error) => {
+    answer.started = this.#start(request, asker, paramsJSON, prepare, settle).catch((error) => {
       // Nothing was sent, so nothing is remembered.
       this.#answers.drop(answer)
       this.stats.ended('refused', 0)
@@ -107,28 +109,34 @@ export class Broker {
   }
 
   /** Passes a piece of output on to whoever waits; reports whether anybody does. */
-  progress(connId: string, invokeId: string, seq: number, chunk: string): boolean {
+  progress(connId: string, invokeId: string, seq: number, piece: Piece): boolean {
     const invocation = this.#of(connId, invokeId)
     if (invocation === undefined) return false
     // A piece that comes late would be out of order.
     if (seq <= invocation.progressSeq) return true
     invocation.progressSeq = seq
     const { nodeId, idempotencyKey } = invocation.request
-    const payload = { idempotencyKey, invokeId, nodeId, seq, chunk }
+    const payload = { idempotencyKey, invokeId, nodeId, seq, ...piece }
     for (const each of invocation.waiting) this.#deps.tell(each, 'node.invoke.progress', payload)
     return true
   }
 
   /** Gives up an invocation: its node is told, its callers get an error. Reports whether there was one. */
-  cancel(nodeId: string, idempotencyKey: string, asker: Asker, anybodys: boolean): boolean {
-    const invocation = this.#find(nodeId, idempotencyKey, asker, anybodys)
+  async cancel(nodeId: string, idempotencyKey: string, asker: Asker, anybodys: boolean): Promise<boolean> {
+    const invocation = await this.#find(nodeId, idempotencyKey, asker, anybodys)
     if (invocation !== undefined) this.#cancel(invocation, 'node invoke cancelled')
     return invocation !== undefined
   }
 
   /** Sends input to an invocation under way; reports whether there was one. */
-  input(nodeId: string, idempotencyKey: string, asker: Asker, anybodys: boolean, piece: unknown): boolean {
-    const invocation = this.#find(nodeId, idempotencyKey, asker, anybodys)
+  async input(
+    nodeId: string,
+    idempotencyKey: string,
+    asker: Asker,
+    anybodys: boolean,
+    piece: unknown
+  ): Promise<boolean> {
+    const invocation = await this.#find(nodeId, idempotencyKey, asker, anybodys)
     if (invocation === undefined) return false
     const { id, session } = invocation
     const payload = { id, nodeId, seq: invocation.inputSeq++, payloadJSON: JSON.stringify(piece) }
@@ -138,6 +146,7 @@ export class Broker {
 
   /** Gives up what nobody waits for any more. */
   callerLeft(connId: string): void {
+    for (const invocation of this.#preparing.of(connId)) invocation.abandoned = true
     for (const invocation of this.#byCaller.of(connId)) {
       this.#byCaller.delete(connId, invocation)
       invocation.waiting.delete(connId)
@@ -177,14 +186,21 @@ export class Broker {
       run: undefined,
       waiting: new Set(),
       ...settle,
+      abandoned: false,
       attempts: 0,
       progressSeq: -1,
       inputSeq: 0
     }
     if (prepare !== undefined) {
-      const params = await prepare(request.params)
-      invocation.paramsJSON = textOf(params)
-      invocation.run = execRunOf(params)
+      this.#preparing.add(asker.connId, invocation)
+      try {
+        const params = await prepare(request.params)
+        invocation.paramsJSON = textOf(params)
+        invocation.run = execRunOf(params)
+      } finally {
+        this.#preparing.delete(asker.connId, invocation)
+      }
+      if (invocation.abandoned) throw gone()
       // It may have taken a while.
       invocation.session = this.#admit(request) ?? (await this.#absent(request.nodeId))
     }
@@ -259,7 +275,14 @@ export class Broker {
     throw pairingChanged('node pairing changed before request dispatch')
   }
 
-  #find(nodeId: string, idempotencyKey: string, asker: Asker, anybodys: boolean): Invocation | undefined {
+  async #find(
+    nodeId: string,
+    idempotencyKey: string,
+    asker: Asker,
+    anybodys: boolean
+  ): Promise<Invocation | undefined> {
+    // What comes right behind the request is about it, though it may not have been sent yet.
+    await this.#answers.find(keyOf(asker, nodeId, idempotencyKey))?.started
     const matches = this.#deps.registry
       .sessions(nodeId)
       .flatMap((session) => this.#bySession.of(session))
@@ -339,6 +362,14 @@ function short({ code, message }: NodeError): NodeError {
     ...(code === undefined ? {} : { code: code.slice(0, 128) }),
     ...(message === undefined ? {} : { message: message.slice(0, INVOKE.words) })
   }
+}
+
+function keyOf({ name }: Asker, nodeId: string, idempotencyKey: string): string {
+  return `${name}\n${nodeId}\n${idempotencyKey}`
+}
+
+function gone(): RpcError {
+  return failed({ code: 'CANCELLED', message: 'the caller is gone' })
 }
 
 function disconnected(command: string): RpcError {

@@ -20,6 +20,7 @@ export interface InvokeDeps {
 const text = Type.String({ minLength: 1, maxLength: 256 })
 const closed = { additionalProperties: false } as const
 const chunk = Type.String({ maxLength: 16_384 })
+const stream = Type.Optional(Type.Enum(['stdout', 'stderr']))
 const turn = Type.Optional(Type.String({ maxLength: 1_024 }))
 const seq = Type.Integer({ minimum: 0 })
 const nullable = <T extends ReturnType<typeof Type.String>>(type: T) => Type.Union([type, Type.Null()])
@@ -66,20 +67,28 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
       name: 'node.invoke.cancel',
       scope: 'operator.write',
       params: Type.Object({ nodeId: text, idempotencyKey: text }, closed),
-      handler: ({ nodeId, idempotencyKey }, caller) => ({
-        cancelled: broker.cancel(nodeId, idempotencyKey, askerOf(caller), isAdmin(caller))
+      handler: async ({ nodeId, idempotencyKey }, caller) => ({
+        cancelled: await broker.cancel(nodeId, idempotencyKey, askerOf(caller), isAdmin(caller))
       })
     }),
     defineMethod({
-      // Ours: what the command that runs reads.
+      // Ours: what the command that runs reads; bytes as base64.
       name: 'node.invoke.input',
       scope: 'operator.write',
       params: Type.Object(
-        { nodeId: text, idempotencyKey: text, chunk: Type.Optional(chunk), end: Type.Optional(Type.Boolean()) },
+        {
+          nodeId: text,
+          idempotencyKey: text,
+          chunk: Type.Optional(chunk),
+          encoding: Type.Optional(Type.Enum(['utf8', 'base64'])),
+          end: Type.Optional(Type.Boolean())
+        },
         closed
       ),
-      handler({ nodeId, idempotencyKey, ...piece }, caller) {
-        if (broker.input(nodeId, idempotencyKey, askerOf(caller), isAdmin(caller), piece)) return { ok: true }
+      async handler({ nodeId, idempotencyKey, chunk, encoding = 'utf8', end }, caller) {
+        const data = chunk === undefined ? {} : encoding === 'base64' ? { dataBase64: chunk } : { data: chunk }
+        const piece = { ...data, ...(end === undefined ? {} : { end }) }
+        if (await broker.input(nodeId, idempotencyKey, askerOf(caller), isAdmin(caller), piece)) return { ok: true }
         throw invalidRequest('no such invocation is under way')
       }
     }),
@@ -116,10 +125,11 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
     defineMethod({
       name: 'node.invoke.progress',
       scope: 'node',
-      params: Type.Object({ invokeId: text, nodeId: text, seq, chunk }, closed),
-      handler({ invokeId, nodeId, seq, chunk }, caller) {
+      // The stream is ours: a node tells it where the command was to keep them apart.
+      params: Type.Object({ invokeId: text, nodeId: text, seq, chunk, stream }, closed),
+      handler({ invokeId, nodeId, seq, ...piece }, caller) {
         requireSelf(nodeId, caller)
-        return taken(broker.progress(caller.connId, invokeId, seq, chunk))
+        return taken(broker.progress(caller.connId, invokeId, seq, piece))
       }
     })
   ]
