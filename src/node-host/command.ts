@@ -6,8 +6,11 @@ export interface Invocation {
   signal: AbortSignal
   /** Milliseconds until nobody waits for the result any more; undefined when nobody said. */
   budgetMs: number | undefined
-  /** Streams a piece of output to whoever follows this invocation; names its stream where the two stay apart. */
-  progress(chunk: string, stream?: 'stdout' | 'stderr'): void
+  /**
+   * Streams a piece of output to whoever follows this invocation; names its stream where they stay apart. Of `stdin`, a
+   * piece is the number of bytes that the command has taken so far.
+   */
+  progress(chunk: string, stream?: 'stdin' | 'stdout' | 'stderr'): void
   /** Hands over what the caller sends while the command runs. */
   onInput(listener: (payload: unknown) => void): void
   /** Tells the gateway of something beside the result. */

@@ -2,10 +2,10 @@
 const MAX_CHUNK = 16_384
 const PAUSE_MS = 100
 
-/** A piece of output, and of which stream where they are to be told apart. */
+/** A piece of output, and of which stream where they are to be told apart; of `stdin`, how much of it was taken. */
 export interface Piece {
   chunk: string
-  stream?: 'stdout' | 'stderr'
+  stream?: 'stdin' | 'stdout' | 'stderr'
 }
 
 /**
@@ -26,9 +26,10 @@ export class Progress {
   /** Takes a piece of output. */
   add(chunk: string, stream?: Piece['stream']): void {
     const last = this.#held.at(-1)
-    if (last !== undefined && last.stream === stream) last.chunk += chunk
+    if (last !== undefined && last.stream === stream && stream !== 'stdin') last.chunk += chunk
     else this.#held.push({ chunk, ...(stream === undefined ? {} : { stream }) })
-    if (this.#held.at(-1)!.chunk.length >= MAX_CHUNK) this.#flush()
+    // Whoever sends input waits for the word that it was taken.
+    if (stream === 'stdin' || this.#held.at(-1)!.chunk.length >= MAX_CHUNK) this.#flush()
     else this.#timer ??= setTimeout(() => this.#flush(), PAUSE_MS)
   }
 

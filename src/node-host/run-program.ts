@@ -23,8 +23,8 @@ export interface ProgramRun {
 
 /** The standard input of a running program. */
 export interface ProgramInput {
-  /** Reports whether there was room for it. */
-  write(data: Buffer): boolean
+  /** Reports whether there was room for it. `taken` hears when the program's end of the pipe has it. */
+  write(data: Buffer, taken?: () => void): boolean
   end(): void
 }
 
@@ -135,10 +135,14 @@ function inputOf(stdin: NonNullable<ChildProcess['stdin']>): ProgramInput {
   // A program that has closed its input is not in error.
   stdin.on('error', () => {})
   return {
-    write(data) {
-      if (!stdin.writable) return true
+    write(data, taken) {
+      if (!stdin.writable) {
+        // Nobody reads it any more, and whoever sends it need not wait.
+        taken?.()
+        return true
+      }
       if (stdin.writableLength + data.length > MAX_INPUT_BACKLOG) return false
-      stdin.write(data)
+      stdin.write(data, taken && (() => taken()))
       return true
     },
     end: () => stdin.end()

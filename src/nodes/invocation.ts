@@ -27,10 +27,10 @@ export interface InvokeResult {
   payloadJSON: string | null
 }
 
-/** A piece of output, and of which stream where the node tells them apart. */
+/** A piece of output, and of which stream where the node tells them apart; of `stdin`, how much of it was taken. */
 export interface Piece {
   chunk: string
-  stream?: 'stdout' | 'stderr' | undefined
+  stream?: 'stdin' | 'stdout' | 'stderr' | undefined
 }
 
 /** What a node says that came of a command. */

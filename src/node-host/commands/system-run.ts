@@ -28,7 +28,7 @@ const RunParams = Type.Object({
   suppressNotifyOnExit: flag,
   // Ours: keeps standard input open for `node.invoke.input`.
   stdin: Type.Optional(Type.Literal('pipe')),
-  // Ours: names the stream of each piece of output that is streamed.
+  // Ours: names the stream of each piece of output that is streamed, and tells how much input was taken.
   streams: Type.Optional(Type.Literal('apart'))
 })
 type RunParams = Static<typeof RunParams>
@@ -108,9 +108,19 @@ async function execute(
   report: Report
 ): Promise<unknown> {
   const limits = [params.timeoutMs ?? undefined, invocation.budgetMs].filter((each) => each !== undefined)
+  const apart = params.streams === 'apart'
   const overflow = new AbortController()
-  const feed = (input: ProgramInput, piece: unknown) => {
-    if (!fed(input, piece)) overflow.abort(inputOverflow())
+  const take = (input: ProgramInput) => {
+    let bytes = 0
+    const taken = (count: number) => {
+      bytes += count
+      if (apart) invocation.progress(String(bytes), 'stdin')
+    }
+    invocation.onInput((piece) => {
+      if (!feed(input, piece, taken)) overflow.abort(inputOverflow())
+    })
+    // It has started, and reads from now on.
+    taken(0)
   }
   const result = await runProgram({
     // What was judged is what runs, whatever the PATH leads to by now.
@@ -121,8 +131,8 @@ async function execute(
     timeoutMs: limits.length === 0 ? undefined : Math.min(...limits),
     maxOutputBytes: MAX_OUTPUT,
     signal: AbortSignal.any([invocation.signal, overflow.signal]),
-    onOutput: (piece, stream) => invocation.progress(piece, params.streams === 'apart' ? stream : undefined),
-    ...(params.stdin === 'pipe' ? { onStart: (input) => invocation.onInput((piece) => feed(input, piece)) } : {})
+    onOutput: (piece, stream) => invocation.progress(piece, apart ? stream : undefined),
+    ...(params.stdin === 'pipe' ? { onStart: take } : {})
   })
   invocation.signal.throwIfAborted()
   overflow.signal.throwIfAborted()
@@ -135,7 +145,7 @@ async function execute(
 }
 
 // Reports whether there was room for it.
-function fed(input: ProgramInput, piece: unknown): boolean {
+function feed(input: ProgramInput, piece: unknown, taken: (count: number) => void): boolean {
   const { data, dataBase64, end } = (typeof piece === 'object' && piece !== null ? piece : {}) as Record<
     string,
     unknown
@@ -144,9 +154,9 @@ function fed(input: ProgramInput, piece: unknown): boolean {
     typeof data === 'string'
       ? Buffer.from(data)
       : Buffer.from(typeof dataBase64 === 'string' ? dataBase64 : '', 'base64')
-  const taken = input.write(bytes)
+  const room = bytes.length === 0 || input.write(bytes, () => taken(bytes.length))
   if (end === true) input.end()
-  return taken
+  return room
 }
 
 function explained({ error }: ProgramResult, text: string): string | undefined {

@@ -20,7 +20,7 @@ export interface InvokeDeps {
 const text = Type.String({ minLength: 1, maxLength: 256 })
 const closed = { additionalProperties: false } as const
 const chunk = Type.String({ maxLength: 16_384 })
-const stream = Type.Optional(Type.Enum(['stdout', 'stderr']))
+const stream = Type.Optional(Type.Enum(['stdin', 'stdout', 'stderr']))
 const turn = Type.Optional(Type.String({ maxLength: 1_024 }))
 const seq = Type.Integer({ minimum: 0 })
 const nullable = <T extends ReturnType<typeof Type.String>>(type: T) => Type.Union([type, Type.Null()])
