@@ -7,6 +7,7 @@ import authentication from './plugins/authentication.ts'
 import errors from './plugins/errors.ts'
 import ingress from './plugins/ingress.ts'
 import methods from './plugins/methods.ts'
+import nodes from './plugins/nodes.ts'
 import notFound from './plugins/not-found.ts'
 import reload from './plugins/reload.ts'
 import securityHeaders from './plugins/security-headers.ts'
@@ -55,6 +56,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(state, { config, db, env })
   await app.register(tls, { material })
   await app.register(reload, { load })
+  await app.register(nodes, { db })
 
   // What can be called.
   await app.register(methods, { env, logFile })

@@ -2,16 +2,19 @@ import { networkInterfaces } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { approvalsPath } from '../approvals/file.ts'
+import { approvedRun } from '../approvals/run.ts'
 import { describeAddress } from '../auth/addresses.ts'
 import type { Env } from '../config/paths.ts'
-import { RpcError } from '../protocol/errors.ts'
-import { approvalMethods } from '../rpc/methods/approvals.ts'
+import { notConnected } from '../nodes/refusals.ts'
+import { approvalMethods, partyOf } from '../rpc/methods/approvals.ts'
 import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
 import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
-import { policyMethods } from '../rpc/methods/exec-approvals.ts'
+import { type NodeInvoke, policyMethods } from '../rpc/methods/exec-approvals.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
+import { invokeMethods } from '../rpc/methods/node-invoke.ts'
+import { nodeMethods } from '../rpc/methods/nodes.ts'
 import { setupMethods } from '../rpc/methods/setup-codes.ts'
 import { systemMethods } from '../rpc/methods/system.ts'
 import { tokenMethods } from '../rpc/methods/tokens.ts'
@@ -26,7 +29,8 @@ export interface MethodsOptions {
 
 /** Every RPC method that clients can call, by family. */
 async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): Promise<void> {
-  const { approvals, devices, health, hub, identity, live, log, presence, serverInfo, tls, tokens, trail } = app
+  const { approvals, devices, health, hub, identity, live, log, nodes, presence } = app
+  const { serverInfo, tls, tokens, trail } = app
   const system = systemMethods({
     config: () => live.config,
     reload: () => app.reloader?.state,
@@ -62,6 +66,11 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
     })
   })
   const path = approvalsPath(live.config.paths.stateDir)
+  const invoke: NodeInvoke = async (nodeId, ...command) => {
+    // An admin sees every node, so nothing is given away by saying the same of one that is none.
+    if (nodes.registry.serving(nodeId) === undefined) throw notConnected()
+    return nodes.broker.ask(nodeId, ...command)
+  }
   app.decorate(
     'registry',
     new Registry([
@@ -74,17 +83,15 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       ...setup,
       ...tokenMethods({ tokens, hub, trail }),
       ...auditMethods({ trail }),
+      ...nodeMethods({ ...nodes, news: app.pairingNews, trail }),
+      ...invokeMethods({
+        broker: nodes.broker,
+        approvedRun: (nodeId, params, caller) => approvedRun(approvals, { nodeId, params, by: partyOf(caller) })
+      }),
       ...approvalMethods({ approvals, hub, trail, path, log }),
-      ...policyMethods({ path, trail, invoke: noNode })
+      ...policyMethods({ path, trail, invoke })
     ])
   )
-}
-
-// Until nodes connect, none does.
-async function noNode(): Promise<never> {
-  const [code, message] = ['NOT_CONNECTED', 'node not connected']
-  const details = { nodeError: { code, message }, nodeCommandDispatched: false }
-  throw new RpcError('UNAVAILABLE', `${code}: ${message}`, { details })
 }
 
 // Where other machines may reach this one.
@@ -99,4 +106,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(methods, { name: 'methods', dependencies: ['state', 'tls', 'reload'], fastify: '5.x' })
+export default fp(methods, { name: 'methods', dependencies: ['state', 'nodes', 'tls', 'reload'], fastify: '5.x' })

@@ -49,6 +49,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       waiting.delete(connection)
       hub.add(connection)
       presence.arrived(connection)
+      app.nodes.opened(connection)
       // The policy may have changed while this caller was being looked up.
       endFallen(connection)
       expire(connection)
@@ -59,6 +60,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       waiting.delete(connection)
       hub.delete(connection)
       presence.left(connection)
+      app.nodes.closed(connection)
     }
   }
   // A setup code is spent when it lets its device in; whether the device got its tokens is known only now.

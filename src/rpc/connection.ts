@@ -56,6 +56,8 @@ export class Connection {
   /** False from one ping until its pong; a pong still missing at the next ping ends the socket. */
   alive = true
   inFlight = 0
+  /** Calls under way that wait for somebody else. */
+  waiting = 0
   readonly #socket: WebSocket
   readonly #host: ConnectionHost
   #handshaking = false
@@ -88,6 +90,11 @@ export class Connection {
     return this.#socket.readyState === 1
   }
 
+  /** Reports whether the peer reads more slowly than it is sent to: what may be left out is. */
+  get behind(): boolean {
+    return this.#socket.bufferedAmount > LIMITS.softBuffer
+  }
+
   send(frame: unknown, sent?: ((ok: boolean) => void) | undefined): void {
     if (!this.#keepsUp()) sent?.(false)
     else this.#socket.send(JSON.stringify(frame), sent && ((error) => sent(!error)))
@@ -98,7 +105,7 @@ export class Connection {
    * behind, and takes no number: the socket sees no hole.
    */
   sendNumbered(tail: string, droppable: boolean): void {
-    if (!this.#keepsUp() || (droppable && this.#socket.bufferedAmount > LIMITS.softBuffer)) return
+    if (!this.#keepsUp() || (droppable && this.behind)) return
     this.#socket.send(`{"type":"event","seq":${++this.#seq}${tail}`)
   }
 
@@ -181,7 +188,8 @@ export class Connection {
   }
 
   #call(frame: RequestFrame, caller: Caller): void {
-    if (this.inFlight >= LIMITS.inFlight) {
+    const waits = this.#host.registry.get(frame.method)?.waits === true
+    if (this.inFlight >= LIMITS.inFlight && !waits) {
       this.#fail(frame.id, busy)
       return
     }
@@ -191,21 +199,21 @@ export class Connection {
     }
     try {
       const result = call(this.#host.registry, frame, caller, (payload) => this.#respond(frame.id, payload))
-      if (result instanceof Promise) void this.#settle(frame, result)
+      if (result instanceof Promise) void this.#settle(frame, result, waits ? 'waiting' : 'inFlight')
       else this.#respond(frame.id, result)
     } catch (error) {
       this.#failed(frame, error)
     }
   }
 
-  async #settle(frame: RequestFrame, result: Promise<unknown>): Promise<void> {
-    this.inFlight++
+  async #settle(frame: RequestFrame, result: Promise<unknown>, count: 'waiting' | 'inFlight'): Promise<void> {
+    this[count]++
     try {
       this.#respond(frame.id, await result)
     } catch (error) {
       this.#failed(frame, error)
     } finally {
-      this.inFlight--
+      this[count]--
     }
   }
 

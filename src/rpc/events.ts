@@ -21,13 +21,24 @@ const rules = new Map<string, EventRule>(
     'device.pair.changed': { scope: 'operator.pairing', droppable: false },
     'device.pair.setup.completed': { scope: 'operator.pairing', droppable: false },
     'device.pair.setup.deliveryUncertain': { scope: 'operator.pairing', droppable: false },
+    'node.pair.requested': { scope: 'operator.pairing', droppable: false },
+    'node.pair.resolved': { scope: 'operator.pairing', droppable: false },
     'exec.approval.requested': { scope: 'operator.approvals', droppable: false },
     'exec.approval.resolved': { scope: 'operator.approvals', droppable: false }
   })
 )
 
-/** Every event a client can receive, `connect.challenge` included. */
-export const EVENT_NAMES: readonly string[] = ['connect.challenge', ...rules.keys()]
+/** Events that go to one socket alone, and have no rule. */
+export const TARGETED_EVENTS: readonly string[] = [
+  'connect.challenge',
+  'node.invoke.request',
+  'node.invoke.cancel',
+  'node.invoke.input',
+  'node.invoke.progress'
+]
+
+/** Every event a client can receive. */
+export const EVENT_NAMES: readonly string[] = [...TARGETED_EVENTS, ...rules.keys()]
 
 /** The rule of an event; an event without one reaches nobody. */
 export function eventRule(name: string): EventRule | undefined {

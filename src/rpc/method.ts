@@ -1,5 +1,6 @@
 import type { Static, TSchema } from 'typebox'
 import type { Entry } from '../auth/access.ts'
+import type { Declared } from '../nodes/surface.ts'
 import type { ClientInfo } from '../protocol/frames.ts'
 import type { Role, Scope } from '../protocol/scopes.ts'
 
@@ -27,14 +28,6 @@ export interface Caller {
   footing: string | undefined
 }
 
-/** What a node declares of itself when it connects. */
-export interface Declared {
-  caps: readonly string[]
-  commands: readonly string[]
-  permissions: Readonly<Record<string, boolean>>
-  pathEnv: string | undefined
-}
-
 /** What may call a method: operators with a scope, nodes, or everyone who is connected. */
 export type Access = Scope | 'node' | 'any'
 
@@ -46,6 +39,8 @@ export interface Method {
   result: TSchema | undefined
   /** True for a write of the control plane, of which a caller has a few a minute. */
   write: boolean
+  /** True for a method that waits for somebody else and bounds its calls itself: they leave room for other calls. */
+  waits: boolean
   handler(params: never, caller: Caller, interim?: Interim): unknown
 }
 
@@ -59,9 +54,10 @@ export function defineMethod<P extends TSchema>(method: {
   params: P
   result?: TSchema
   write?: boolean
+  waits?: boolean
   handler(params: Static<P>, caller: Caller, interim?: Interim): unknown
 }): Method {
-  return { result: undefined, write: false, ...method } as Method
+  return { result: undefined, write: false, waits: false, ...method } as Method
 }
 
 /** Publishes an event; the broadcaster filters by the event's scope and numbers it per socket. */

@@ -3,7 +3,7 @@ import t from 'tap'
 import { Type } from 'typebox'
 import type { ConnectParams } from '../../src/protocol/frames.ts'
 import { SCOPES } from '../../src/protocol/scopes.ts'
-import { EVENT_NAMES, eventRule } from '../../src/rpc/events.ts'
+import { EVENT_NAMES, eventRule, TARGETED_EVENTS } from '../../src/rpc/events.ts'
 import { LIMITS } from '../../src/rpc/limits.ts'
 import { defineMethod } from '../../src/rpc/method.ts'
 import { cli, nodeHost, RawClient, refusedUpgrade, TestDevice } from '../support/client.ts'
@@ -41,6 +41,8 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     'device.pair.changed': {},
     'device.pair.setup.completed': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
     'device.pair.setup.deliveryUncertain': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
+    'node.pair.requested': { requestId: 'r', nodeId: 'd', ts: 1 },
+    'node.pair.resolved': { requestId: 'r', nodeId: 'd', decision: 'approved', ts: 1 },
     'exec.approval.requested': { id: 'a', request: {}, createdAtMs: 1, expiresAtMs: 2, approvalKind: 'exec' },
     'exec.approval.resolved': { id: 'a', decision: 'deny', resolvedBy: null, ts: 1, request: {} },
     shutdown: { reason: 'gateway stopping' }
@@ -57,13 +59,15 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     'device.pair.changed': pairers,
     'device.pair.setup.completed': pairers,
     'device.pair.setup.deliveryUncertain': pairers,
+    'node.pair.requested': pairers,
+    'node.pair.resolved': pairers,
     'exec.approval.requested': approvers,
     'exec.approval.resolved': approvers
   }
   t.strictSame(Object.keys(publish).sort(), Object.keys(table).sort())
   t.strictSame(
     EVENT_NAMES,
-    ['connect.challenge', ...EVENT_NAMES.filter((name) => name in table)],
+    [...TARGETED_EVENTS, ...EVENT_NAMES.filter((name) => name in table)],
     'no event without a row'
   )
 
@@ -291,7 +295,7 @@ t.test('SIGTERM ends the process in good order', async (t) => {
 })
 
 t.test('every event has a rule; an unknown one has none', async (t) => {
-  for (const name of EVENT_NAMES.slice(1)) t.ok(eventRule(name), name)
+  for (const name of EVENT_NAMES.slice(TARGETED_EVENTS.length)) t.ok(eventRule(name), name)
   for (const name of ['no.such', 'connect.challenge', 'constructor', '__proto__', 'toString']) {
     t.equal(eventRule(name), undefined, name)
   }
