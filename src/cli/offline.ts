@@ -67,6 +67,7 @@ export async function openOffline(
 // Whoever holds the lock can read and write the state itself: the same authority as at the owner's socket.
 const OWNER: Caller = {
   connId: 'offline',
+  surface: 'websocket',
   role: 'operator',
   scopes: new Set(['operator.admin']),
   client: { id: 'cli', mode: 'cli', version: '0', platform: process.platform },

@@ -95,7 +95,8 @@ async function makeRoom(store: DeviceStore, news: PairingNews): Promise<void> {
   const connected = news.connected()
   for (const { deviceId, clientId } of crowd) {
     if (connected.has(deviceId)) continue
-    await store.remove(deviceId)
+    const removed = await store.remove(deviceId)
+    if (removed?.request !== undefined) news.resolved(removed.request, 'rejected', store.now())
     const detail = `more than ${MAX_BY_RULE} devices were paired without asking`
     news.record({
       kind: 'device.removed',

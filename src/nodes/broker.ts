@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { invalidRequest, type RpcError } from '../protocol/errors.ts'
 import { type Answer, Answers, fingerprint, weigh } from './answers.ts'
 import { Deadlines } from './deadlines.ts'
+import { ExecRuns, execRunOf } from './exec-runs.ts'
+import type { Defer } from './foreground.ts'
 import { Groups } from './groups.ts'
 import type { Asker, Invocation, Invoke, InvokeResult, NodeResult, Outcome } from './invocation.ts'
 import { InvokeStats } from './invoke-stats.ts'
@@ -15,6 +17,7 @@ export interface BrokerDeps {
   policy(): CommandPolicy
   /** Sends an event to one caller, if it is there and can keep up. */
   tell(connId: string, event: string, payload: unknown): void
+  defer: Defer
 }
 
 /** Makes params what a node may be sent; throws when it may not. */
@@ -38,6 +41,8 @@ export const INVOKE = {
 /** Carries commands to nodes and results back. Nothing of it touches the disk. */
 export class Broker {
   readonly stats = new InvokeStats()
+  /** What each socket was told to run. */
+  readonly runs = new ExecRuns()
   readonly #deps: BrokerDeps
   readonly #answers = new Answers<Invocation>()
   readonly #running = new Map<string, Invocation>()
@@ -48,7 +53,10 @@ export class Broker {
   constructor(deps: BrokerDeps) {
     this.#deps = deps
     deps.registry.listen({
-      left: (session) => this.#lost(session, ({ request: { command } }) => disconnected(command)),
+      left: (session) => {
+        this.#lost(session, ({ request: { command } }) => disconnected(command))
+        this.runs.closed(session.link.id)
+      },
       ended: (session) => this.#lost(session, () => pairingChanged())
     })
   }
@@ -94,7 +102,7 @@ export class Broker {
     const error = result.error ?? undefined
     if (!result.ok && error?.code === 'NODE_NOT_READY' && this.#retry(invocation)) return true
     if (result.ok) this.#succeed(invocation, result)
-    else this.#fail(invocation, 'failed', failed(error && short(error)))
+    else this.#fellShort(invocation, error && short(error))
     return true
   }
 
@@ -166,6 +174,7 @@ export class Broker {
       deadline,
       session,
       paramsJSON,
+      run: undefined,
       waiting: new Set(),
       ...settle,
       attempts: 0,
@@ -173,7 +182,9 @@ export class Broker {
       inputSeq: 0
     }
     if (prepare !== undefined) {
-      invocation.paramsJSON = textOf(await prepare(request.params))
+      const params = await prepare(request.params)
+      invocation.paramsJSON = textOf(params)
+      invocation.run = execRunOf(params)
       // It may have taken a while.
       invocation.session = this.#admit(request) ?? (await this.#absent(request.nodeId))
     }
@@ -204,7 +215,8 @@ export class Broker {
     throw record?.approved === undefined ? pairingChanged() : notConnected()
   }
 
-  #send({ id, request, session, paramsJSON, deadline }: Invocation): void {
+  #send({ id, request, session, paramsJSON, run, deadline }: Invocation): void {
+    if (run !== undefined) this.runs.dispatched(session.link.id, run)
     const { nodeId, command, idempotencyKey } = request
     const timeoutMs = Math.max(1, Math.round(deadline - performance.now()))
     const payload = { id, nodeId, command, paramsJSON, timeoutMs, idempotencyKey }
@@ -260,6 +272,17 @@ export class Broker {
     const result = payloadJSON === null ? payload : parsed(payloadJSON)
     invocation.resolve({ ok: true, nodeId, command, payload: result, payloadJSON })
     this.#end(invocation, 'ok', payloadJSON === null ? weigh(payload) : payloadJSON.length * 2)
+  }
+
+  #fellShort(invocation: Invocation, error: NodeError | undefined): void {
+    const end = (refusal: RpcError | undefined) => this.#fail(invocation, 'failed', refusal ?? failed(error))
+    const deferred = error && this.#deps.defer(invocation, error)
+    if (deferred === undefined) end(undefined)
+    else {
+      // It waits elsewhere from now on.
+      this.#deadlines.delete(invocation)
+      deferred.then(end, () => end(undefined))
+    }
   }
 
   #fail(invocation: Invocation, outcome: Outcome, error: Error): void {

@@ -26,6 +26,7 @@ export function nodeEntry(record: NodeRecord, registry: NodeRegistry, policy: Co
     ...optional('connectedAtMs', session?.connectedAtMs),
     ...optional('lastConnectedAtMs', record.lastConnectedAtMs),
     ...optional('lastDisconnectedAtMs', session === undefined ? record.lastDisconnectedAtMs : undefined),
+    ...(session && registry.activity.of(nodeId, session.link.id)),
     ...optional('lastSeenAtMs', record.lastSeenAtMs),
     ...optional('lastSeenReason', record.lastSeenReason),
     ...optional('approvedAtMs', approved?.approvedAtMs ?? record.pairedAtMs),

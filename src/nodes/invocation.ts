@@ -1,5 +1,6 @@
 import type { Answer } from './answers.ts'
 import type { Timed } from './deadlines.ts'
+import type { ExecRun } from './exec-runs.ts'
 import type { NodeSession } from './registry.ts'
 
 /** What a caller asks of a node. */
@@ -43,6 +44,8 @@ export interface Invocation extends Timed {
   /** The socket that it was sent on. */
   session: NodeSession
   paramsJSON: string | null
+  /** The command of the node's own machine that it is about, where it is. */
+  run: ExecRun | undefined
   /** Whoever waits for it, by socket. */
   readonly waiting: Set<string>
   readonly answer: Answer<Invocation> | undefined

@@ -1,5 +1,6 @@
 import type { CLOSE } from '../protocol/codes.ts'
 import type { ApprovedSurface, NodeFacts, NodeRecord, NodeStore } from '../store/nodes.ts'
+import { Activity } from './activity.ts'
 import type { CommandPolicy } from './policy.ts'
 import { type Declared, type Effective, effective, type Offer, offerOf } from './surface.ts'
 
@@ -45,6 +46,8 @@ const MAX_SESSIONS = 8
 
 /** The nodes that are connected, on which sockets, and what each may do right now. Nothing here waits for the disk. */
 export class NodeRegistry {
+  /** In front of which node someone sits. */
+  readonly activity = new Activity()
   readonly #store: NodeStore
   readonly #policy: () => CommandPolicy
   readonly #nodes = new Map<string, Live>()
@@ -93,6 +96,7 @@ export class NodeRegistry {
     const session = this.#bySocket.get(connId)
     if (session === undefined) return
     this.#bySocket.delete(connId)
+    this.activity.forget(session.nodeId, connId)
     const live = this.#nodes.get(session.nodeId)
     if (live !== undefined) {
       live.sessions = live.sessions.filter((each) => each !== session)

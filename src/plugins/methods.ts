@@ -13,12 +13,16 @@ import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
 import { type NodeInvoke, policyMethods } from '../rpc/methods/exec-approvals.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
+import { nodeEventMethods } from '../rpc/methods/node-events.ts'
 import { invokeMethods } from '../rpc/methods/node-invoke.ts'
+import { nodeOffersMethods } from '../rpc/methods/node-offers.ts'
+import { nodePendingMethods } from '../rpc/methods/node-pending.ts'
 import { nodeMethods } from '../rpc/methods/nodes.ts'
 import { setupMethods } from '../rpc/methods/setup-codes.ts'
 import { systemMethods } from '../rpc/methods/system.ts'
 import { tokenMethods } from '../rpc/methods/tokens.ts'
 import { upgradeMethods } from '../rpc/methods/upgrades.ts'
+import { voiceWakeMethods } from '../rpc/methods/voice-wake.ts'
 import { Registry } from '../rpc/registry.ts'
 
 /** What the plugin is told. */
@@ -29,8 +33,7 @@ export interface MethodsOptions {
 
 /** Every RPC method that clients can call, by family. */
 async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): Promise<void> {
-  const { approvals, devices, health, hub, identity, live, log, nodes, presence } = app
-  const { serverInfo, tls, tokens, trail } = app
+  const { approvals, devices, health, hub, identity, live, log, nodes, presence, serverInfo, tls, tokens, trail } = app
   const system = systemMethods({
     config: () => live.config,
     reload: () => app.reloader?.state,
@@ -41,6 +44,7 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
     health,
     identity,
     server: serverInfo,
+    systemEvents: app.systemEvents,
     tls
   })
   const config = configMethods({
@@ -83,13 +87,23 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       ...setup,
       ...tokenMethods({ tokens, hub, trail }),
       ...auditMethods({ trail }),
+      ...approvalMethods({ approvals, hub, trail, path, log }),
+      ...policyMethods({ path, trail, invoke }),
       ...nodeMethods({ ...nodes, news: app.pairingNews, trail }),
       ...invokeMethods({
         broker: nodes.broker,
         approvedRun: (nodeId, params, caller) => approvedRun(approvals, { nodeId, params, by: partyOf(caller) })
       }),
-      ...approvalMethods({ approvals, hub, trail, path, log }),
-      ...policyMethods({ path, trail, invoke })
+      ...nodePendingMethods(nodes),
+      ...nodeEventMethods({
+        ...nodes,
+        runs: nodes.broker.runs,
+        events: app.systemEvents,
+        presence,
+        publish: (event, payload) => hub.publish(event, payload)
+      }),
+      ...nodeOffersMethods(nodes),
+      ...voiceWakeMethods(nodes)
     ])
   )
 }

@@ -2,12 +2,17 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Broker } from '../nodes/broker.ts'
+import { untilForeground } from '../nodes/foreground.ts'
 import { NodePairing } from '../nodes/pairing.ts'
 import { CommandPolicy } from '../nodes/policy.ts'
 import { NodeRegistry } from '../nodes/registry.ts'
+import { VoiceWake } from '../nodes/voice-wake.ts'
 import type { Connection } from '../rpc/connection.ts'
 import type { Caller } from '../rpc/method.ts'
+import { NodeActionStore } from '../store/node-actions.ts'
 import { type NodeFacts, NodeStore } from '../store/nodes.ts'
+import { VoiceWakeStore } from '../store/voice-wake.ts'
+import { WorkStore } from '../store/work.ts'
 
 /** The nodes of a gateway: which there are, which are here, what they may do, and having it done. */
 export interface Nodes {
@@ -15,6 +20,10 @@ export interface Nodes {
   registry: NodeRegistry
   pairing: NodePairing
   broker: Broker
+  /** What waits for each node. */
+  work: WorkStore
+  actions: NodeActionStore
+  voiceWake: VoiceWake
   /** The command policy in force. */
   policy(): CommandPolicy
   /** Takes in a socket whose caller is known. */
@@ -33,15 +42,14 @@ async function nodes(app: FastifyInstance, { db }: { db: DatabaseSync }): Promis
   })
   const policy = () => commands
   const registry = new NodeRegistry(store, policy)
-  const pairing = new NodePairing({
-    store,
-    registry,
-    policy,
-    publish: (event, payload) => hub.publish(event, payload)
-  })
+  const publish = (event: string, payload: unknown) => hub.publish(event, payload)
+  const pairing = new NodePairing({ store, registry, policy, publish })
+  const actions = new NodeActionStore(db)
+  const voiceWake = new VoiceWake({ store: new VoiceWakeStore(db), registry, publish })
   const broker = new Broker({
     registry,
     policy,
+    defer: untilForeground(actions),
     tell(connId, event, payload) {
       const connection = hub.get(connId)
       if (connection?.behind === false) connection.send({ type: 'event', event, payload })
@@ -53,11 +61,15 @@ async function nodes(app: FastifyInstance, { db }: { db: DatabaseSync }): Promis
     registry,
     pairing,
     broker,
+    work: new WorkStore(db),
+    actions,
+    voiceWake,
     policy,
     opened(connection) {
       const { caller } = connection
       if (caller?.role !== 'node' || caller.deviceId === undefined || caller.declared === undefined) return
       const session = registry.add(connection, caller.deviceId, factsOf(caller), caller.declared)
+      voiceWake.greet(connection).catch((err) => log.error({ err }, 'node not greeted'))
       pairing.arrived(session).catch((err) => {
         // A node that nobody knows what to make of is of no use; it comes again.
         log.error({ err, nodeId: session.nodeId }, 'node not taken in')

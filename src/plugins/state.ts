@@ -14,6 +14,7 @@ import { Tailnet } from '../identity/tailnet.ts'
 import { createWitness } from '../identity/witness.ts'
 import { Live } from '../live.ts'
 import { VERSION } from '../package.ts'
+import { Authority } from '../rpc/authority.ts'
 import { startClock } from '../rpc/clock.ts'
 import { drain } from '../rpc/drain.ts'
 import { Health } from '../rpc/health.ts'
@@ -21,6 +22,8 @@ import { Hub } from '../rpc/hub.ts'
 import { LIMITS } from '../rpc/limits.ts'
 import { PreauthSockets } from '../rpc/preauth.ts'
 import { Presence, selfEntry } from '../rpc/presence.ts'
+import { Quota } from '../rpc/quota.ts'
+import { SystemEvents } from '../rpc/system-events.ts'
 import { ApprovalStore } from '../store/approvals.ts'
 import { DeviceStore } from '../store/devices.ts'
 import { type GatewayIdentity, gatewayIdentity } from '../store/identity.ts'
@@ -83,16 +86,25 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
     namedTokenUsed: (id, address) => void tokens.used(id, address)
   })
   app.decorate('hub', hub)
+  const authority = new Authority(
+    () => live.access,
+    () => hub.receivers()
+  )
+  app.decorate('authority', authority)
+  // After the answer is on its way: the caller may have made the change that ends its own socket.
+  live.onChange(() => setImmediate(() => authority.review()))
   app.decorate('health', health)
   app.decorate('presence', presence)
   app.decorate('waiting', waiting)
   app.decorate('approvals', approvals)
+  app.decorate('systemEvents', new SystemEvents())
   app.decorate('drain', () => {
+    news.stop()
     // Whoever waits for a person waits for longer than the gateway would.
     approvals.stop()
-    news.stop()
     return drain(hub, waiting, health)
   })
+  app.decorate('calls', new Quota(LIMITS.inFlight, LIMITS.callsOverHttp))
 
   app.addHook('onReady', () => approvals.start())
   const stopClock = startClock(hub, health)
@@ -135,10 +147,15 @@ declare module 'fastify' {
     hub: Hub
     /** Commands that wait for a person. */
     approvals: Approvals
+    /** Ends sockets and streams whose authority ends. */
+    authority: Authority
     health: Health
     presence: Presence
+    systemEvents: SystemEvents
     /** Sockets without a caller. */
     waiting: PreauthSockets
+    /** Calls over HTTP under way. */
+    calls: Quota
     /** Tells every client that the gateway stops, waits a bounded time for calls under way, and closes every socket. */
     drain(): Promise<void>
   }

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { footing } from '../auth/access.ts'
 import type { AuthFailure } from '../auth/authenticate.ts'
 import { SOCKET_PATH } from '../auth/surfaces.ts'
 import type { Attempt } from '../plugins/audit.ts'
@@ -16,7 +15,7 @@ import { LIMITS } from '../rpc/limits.ts'
 
 /** The gateway's WebSocket. */
 export default async function gateway(app: FastifyInstance): Promise<void> {
-  const { live, hub, presence, waiting, registry, devices, authenticator, health } = app
+  const { live, hub, presence, waiting, registry, devices, authenticator, authority, health } = app
   const hello = helloFor({
     config: () => live.config,
     hub,
@@ -28,7 +27,6 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     identityUrl: () => (live.access.tailscale ? app.exposure?.state().url : undefined)
   })
   const handshake = { authenticator, devices, news: app.pairingNews, access: () => live.access }
-  const expiries = new Map<Connection, NodeJS.Timeout>()
   const host: ConnectionHost = {
     registry,
     log: app.log,
@@ -50,13 +48,10 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       hub.add(connection)
       presence.arrived(connection)
       app.nodes.opened(connection)
-      // The policy may have changed while this caller was being looked up.
-      endFallen(connection)
-      expire(connection)
+      authority.watch(connection)
     },
     closed(connection) {
-      clearTimeout(expiries.get(connection))
-      expiries.delete(connection)
+      authority.forget(connection)
       waiting.delete(connection)
       hub.delete(connection)
       presence.left(connection)
@@ -67,28 +62,6 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
   async function tell(setup: SetupOutcome, ok: boolean): Promise<void> {
     if (ok) await app.setupCodes.delivered(setup.setupId)
     hub.publish(`device.pair.setup.${ok ? 'completed' : 'deliveryUncertain'}`, { ...setup, ts: Date.now() })
-  }
-
-  live.onChange(() => {
-    // After the answer is on its way: the caller may have made the change that ends its own socket.
-    setImmediate(() => {
-      for (const connection of hub) endFallen(connection)
-    })
-  })
-
-  function endFallen(connection: Connection): void {
-    const { caller } = connection
-    if (caller === undefined || footing(live.access, caller.entry) === caller.footing) return
-    connection.close('authChanged', 'gateway auth changed')
-  }
-
-  // The socket of a named token ends when the token does (S14).
-  function expire(connection: Connection): void {
-    const { caller, open } = connection
-    if (caller?.token?.expiresAtMs === undefined || !open) return
-    const left = caller.token.expiresAtMs - Date.now()
-    if (left <= 0) connection.close('policy', 'token expired')
-    else expiries.set(connection, setTimeout(() => expire(connection), Math.min(left, MAX_TIMER_MS)).unref())
   }
 
   // In this scope only: its hooks are for sockets, and other routes should not pay for them.
@@ -127,8 +100,6 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     }
   })
 }
-
-const MAX_TIMER_MS = 2_147_483_647
 
 function attemptOf({ ingress }: Connection): Attempt {
   return { kind: 'connect', address: ingress.client, listener: ingress.listener, surface: 'websocket' }

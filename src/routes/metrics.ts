@@ -1,10 +1,16 @@
 import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
+
+const schema = {
+  summary: 'Metrics, for Prometheus',
+  response: { 200: { content: { 'text/plain': { schema: Type.String() } } } }
+}
 
 /** `GET /metrics` in Prometheus' text format. The library is loaded at the first scrape, not at the start. */
 export default async function metrics(app: FastifyInstance): Promise<void> {
   let registry: Promise<{ contentType: string; metrics(): Promise<string> }> | undefined
 
-  app.get('/metrics', { config: { surface: 'http-api', scope: 'operator.read' } }, async (_request, reply) => {
+  app.get('/metrics', { config: { surface: 'http-api', scope: 'operator.read' }, schema }, async (_request, reply) => {
     registry ??= build().catch((error) => {
       registry = undefined
       throw error
@@ -22,6 +28,7 @@ export default async function metrics(app: FastifyInstance): Promise<void> {
       for (const { caller } of app.hub) if (caller !== undefined) count[caller.role]++
       for (const [role, value] of Object.entries(count)) set(value, { role })
     })
+    gauge('openclaw_event_streams', 'Open streams of events over HTTP', [], (set) => set(app.hub.streams.size))
     gauge('openclaw_uptime_seconds', 'Seconds since the gateway started', [], (set) => set(app.health.uptimeMs / 1000))
     gauge('openclaw_info', 'Constant 1, labelled with the version', ['version'], (set) =>
       set(1, { version: app.serverInfo.version })

@@ -1,12 +1,14 @@
-import { invalidRequest, RpcError } from '../protocol/errors.ts'
+import { invalidRequest, missingScope, RpcError } from '../protocol/errors.ts'
 import type { ErrorShape, RequestFrame } from '../protocol/frames.ts'
 import { type Scope, satisfies } from '../protocol/scopes.ts'
-import type { Caller, Interim } from './method.ts'
+import { type Caller, type Interim, worksOverHttp } from './method.ts'
 import type { RegisteredMethod, Registry } from './registry.ts'
 
 /** Finds the method a caller may call, or says why not. Scope comes before params: a stranger learns nothing of them. */
 export function resolveMethod(registry: Registry, name: string, caller: Caller): RegisteredMethod {
   const method = registry.get(name)
+  const overHttp = caller.surface !== 'websocket'
+  if (overHttp && (name === 'connect' || (method !== undefined && !worksOverHttp(method)))) throw needsSocket(name)
   if (name === 'connect') throw invalidRequest('connect is only valid as the first request')
   if (method?.scope === 'any') return method
   if (caller.role === 'node') {
@@ -23,12 +25,17 @@ export function resolveMethod(registry: Registry, name: string, caller: Caller):
   return method
 }
 
+function needsSocket(method: string): RpcError {
+  return invalidRequest(`${method} needs a WebSocket: it is about the connection itself`, {
+    code: 'WEBSOCKET_REQUIRED',
+    method
+  })
+}
+
 /** Throws unless the caller holds a scope. */
 export function requireScope(caller: Caller, scope: Scope): void {
   if (satisfies(caller.scopes, scope)) return
-  throw new RpcError('FORBIDDEN', `missing scope: ${scope}`, {
-    details: { code: 'MISSING_SCOPE', missingScope: scope, requiredScopes: [scope] }
-  })
+  throw missingScope(scope)
 }
 
 /** Runs one call. Returns the result, or a promise of it when the handler is asynchronous. */

@@ -112,6 +112,7 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
   const entry = { method: auth.method, user: auth.user?.id, ingress, origin: verdict.origin }
   const caller: Caller = {
     connId: connection.id,
+    surface: 'websocket',
     role,
     scopes: new Set(admission.scopes),
     client: params.client,

@@ -1,5 +1,6 @@
 import type { Static, TSchema } from 'typebox'
 import type { Entry } from '../auth/access.ts'
+import type { Surface } from '../auth/surfaces.ts'
 import type { Declared } from '../nodes/surface.ts'
 import type { ClientInfo } from '../protocol/frames.ts'
 import type { Role, Scope } from '../protocol/scopes.ts'
@@ -7,6 +8,8 @@ import type { Role, Scope } from '../protocol/scopes.ts'
 /** Who is calling, as the handshake settled it. */
 export interface Caller {
   connId: string
+  /** What the caller came through: a socket, or one request over HTTP. */
+  surface: Surface
   role: Role
   scopes: ReadonlySet<Scope>
   client: ClientInfo
@@ -41,6 +44,8 @@ export interface Method {
   write: boolean
   /** True for a method that waits for somebody else and bounds its calls itself: they leave room for other calls. */
   waits: boolean
+  /** True for a method that does something to the caller's own socket, so that a caller without one has no use for it. */
+  socket: boolean
   handler(params: never, caller: Caller, interim?: Interim): unknown
 }
 
@@ -55,9 +60,15 @@ export function defineMethod<P extends TSchema>(method: {
   result?: TSchema
   write?: boolean
   waits?: boolean
+  socket?: boolean
   handler(params: Static<P>, caller: Caller, interim?: Interim): unknown
 }): Method {
-  return { result: undefined, write: false, waits: false, ...method } as Method
+  return { result: undefined, write: false, waits: false, socket: false, ...method } as Method
+}
+
+/** Reports whether a caller without a socket has a use for a method. */
+export function worksOverHttp({ scope, socket }: Pick<Method, 'scope' | 'socket'>): boolean {
+  return scope !== 'node' && !socket
 }
 
 /** Publishes an event; the broadcaster filters by the event's scope and numbers it per socket. */

@@ -201,10 +201,12 @@ export class DeviceStore {
     return this.#sql.run('UPDATE device SET label = ? WHERE device_id = ?', label, deviceId) > 0
   }
 
-  async remove(deviceId: string): Promise<boolean> {
+  /** Removes a paired device, and returns the request that ended with it; undefined where none is paired. */
+  async remove(deviceId: string): Promise<{ request: DeviceRequest | undefined } | undefined> {
     return this.#sql.transaction(() => {
-      this.#sql.run('DELETE FROM device_request WHERE device_id = ?', deviceId)
-      return this.#sql.run('DELETE FROM device WHERE device_id = ?', deviceId) > 0
+      if (this.#sql.run('DELETE FROM device WHERE device_id = ?', deviceId) === 0) return undefined
+      const row = this.#sql.get('DELETE FROM device_request WHERE device_id = ? RETURNING body', deviceId)
+      return { request: row && (JSON.parse(row.body as string) as DeviceRequest) }
     })
   }
 

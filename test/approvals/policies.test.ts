@@ -131,7 +131,7 @@ t.test('writes are limited', async (t) => {
   t.match(refused, { message: /rate limit exceeded for exec\.approvals\.set/, retryable: true })
 })
 
-t.test('without nodes, none answers', async (t) => {
+t.test('a node that is not there is not asked', async (t) => {
   t.match((await admin.call('exec.approvals.node.get', { nodeId: 'nope' })).error, {
     code: 'UNAVAILABLE',
     message: 'NOT_CONNECTED: node not connected',

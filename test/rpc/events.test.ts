@@ -36,15 +36,19 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     presence: { presence: app.app.presence.list() },
     heartbeat: {},
     'config.changed': { path: '/x', hash: 'y', ts: 1 },
+    'voicewake.changed': { triggers: ['hey'] },
+    'voicewake.routing.changed': { config: {} },
+    'node.presence': { nodeId: 'd', lastActiveAtMs: null, presenceUpdatedAtMs: null },
+    'node.hostStats': { nodeId: 'd', hostStats: {} },
     'device.pair.requested': { requestId: 'r', deviceId: 'd', publicKey: 'k', ts: 1 },
     'device.pair.resolved': { requestId: 'r', deviceId: 'd', decision: 'approved', ts: 1 },
     'device.pair.changed': {},
     'device.pair.setup.completed': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
     'device.pair.setup.deliveryUncertain': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
-    'node.pair.requested': { requestId: 'r', nodeId: 'd', ts: 1 },
-    'node.pair.resolved': { requestId: 'r', nodeId: 'd', decision: 'approved', ts: 1 },
     'exec.approval.requested': { id: 'a', request: {}, createdAtMs: 1, expiresAtMs: 2, approvalKind: 'exec' },
     'exec.approval.resolved': { id: 'a', decision: 'deny', resolvedBy: null, ts: 1, request: {} },
+    'node.pair.requested': { requestId: 'r', nodeId: 'd', ts: 1 },
+    'node.pair.resolved': { requestId: 'r', nodeId: 'd', decision: 'approved', ts: 1 },
     shutdown: { reason: 'gateway stopping' }
   }
   const table: Record<string, readonly string[]> = {
@@ -54,15 +58,19 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     presence: readers,
     heartbeat: readers,
     'config.changed': readers,
+    'voicewake.changed': readers,
+    'voicewake.routing.changed': readers,
+    'node.presence': readers,
+    'node.hostStats': readers,
     'device.pair.requested': pairers,
     'device.pair.resolved': pairers,
     'device.pair.changed': pairers,
     'device.pair.setup.completed': pairers,
     'device.pair.setup.deliveryUncertain': pairers,
-    'node.pair.requested': pairers,
-    'node.pair.resolved': pairers,
     'exec.approval.requested': approvers,
-    'exec.approval.resolved': approvers
+    'exec.approval.resolved': approvers,
+    'node.pair.requested': pairers,
+    'node.pair.resolved': pairers
   }
   t.strictSame(Object.keys(publish).sort(), Object.keys(table).sort())
   t.strictSame(

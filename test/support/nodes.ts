@@ -102,3 +102,10 @@ let keys = 0
 
 /** A key that no other request has. */
 export const freshKey = (): string => `key-${++keys}`
+
+/** Connects a node, and has what it offers approved. */
+export async function approvedNode(t: Test, url: string, params: Parameters<typeof TestNode.connect>[2] = {}) {
+  const node = await TestNode.connect(t, url, params)
+  await approve(await operator(t, url), node.id)
+  return node
+}

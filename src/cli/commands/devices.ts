@@ -73,8 +73,8 @@ Examples:
     .option('--device <device>', 'The same, as an option')
     .option('--role <role>', 'operator or node; needed where it has both')
     .action((device: string | undefined, options: ManageOptions) => revoke(io, device, options))
-  add('clear', 'End every pairing, or with --pending every request')
-    .option('--pending', 'The requests, and no pairing')
+  add('clear', 'End every pairing, and with --pending every request')
+    .option('--pending', 'The requests that wait as well')
     .option('-y, --yes', 'Without asking')
     .action((options: ManageOptions) => clear(io, options))
   addSetupOptions(

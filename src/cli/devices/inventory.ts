@@ -1,3 +1,4 @@
+import { ownFix } from '../errors.ts'
 import { CliError, type Io } from '../io.ts'
 import { formatDuration, printable, styleOf } from '../output.ts'
 import type { Way } from '../owner-call.ts'
@@ -51,9 +52,9 @@ export async function inventoryOf({ ask }: Way): Promise<Inventory> {
   return { pending: pending.toSorted((a, b) => b.ts - a.ts), paired }
 }
 
-/** A name that a person gave, or the device claims. */
+/** A name that a person gave, or the device claims; one line, so that it cannot pose as output of ours. */
 export function nameOf({ label, displayName, clientId, deviceId }: Partial<Paired> & { deviceId: string }): string {
-  return label ?? displayName ?? clientId ?? shortId(deviceId)
+  return (label ?? displayName ?? clientId ?? shortId(deviceId)).replace(/\s+/g, ' ')
 }
 
 /** The start of a device's id: enough to tell two apart. */
@@ -93,7 +94,6 @@ export function printPending(io: Io, inventory: Inventory): void {
   const columns: Column<Pending>[] = [
     { title: 'REQUEST', max: 8, text: ({ requestId }) => requestId.slice(0, 8) },
     { title: 'DEVICE', max: 20, text: (each) => each.user ?? nameOf(each) },
-    { title: 'WOULD GET', max: 20, text: (each) => wouldHold(each, inventory), paint: () => style.yellow },
     { title: 'WHY', max: 16, text: ({ reason = '-' }) => reason },
     { title: 'AGE', max: 3, text: ({ ts }) => age(ts) },
     { title: 'FROM', text: ({ remoteIp = 'this host' }) => remoteIp }
@@ -102,8 +102,15 @@ export function printPending(io: Io, inventory: Inventory): void {
   io.stdout(head)
   for (const request of pending) {
     io.stdout(line(request))
-    const known = request.isRepair === true ? 'paired already; ' : ''
-    io.stdout(style.dim(`  ${known}openclaw devices approve ${printable(request.requestId)}`))
+    // On a line of its own, because it must never be cut.
+    const known = request.isRepair === true ? ' (paired already)' : ''
+    io.stdout(`  would get ${style.yellow(printable(wouldHold(request, inventory)))}${known}`)
+    const { command } = ownFix(
+      io,
+      { command: `openclaw devices approve ${request.requestId}`, where: 'gateway host' },
+      false
+    )
+    io.stdout(style.dim(`  ${printable(command)}`))
   }
 }
 
@@ -114,15 +121,15 @@ export function printPaired(io: Io, { paired }: Inventory): void {
     io,
     [
       { title: 'DEVICE', max: 12, text: ({ deviceId }) => shortId(deviceId) },
-      { title: 'NAME', max: 22, text: nameOf },
-      { title: 'MAY', max: 20, text: holds },
+      { title: 'NAME', max: 18, text: nameOf },
       { title: 'PAIRED BY', max: 13, text: ({ approvedVia = '-' }) => approvedVia },
       {
         title: 'SEEN',
         text: ({ connected, lastSeenAtMs }) =>
           connected === true ? 'connected' : lastSeenAtMs === undefined ? 'never' : `${age(lastSeenAtMs)} ago`,
         paint: ({ connected }) => (connected === true ? style.green : String)
-      }
+      },
+      { title: 'MAY', text: holds }
     ],
     paired
   )

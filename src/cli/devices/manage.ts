@@ -95,26 +95,32 @@ export async function revoke(io: Io, which: string | undefined, options: ManageO
   })
 }
 
-/** Ends every pairing, or with `--pending` every request. */
+/** Ends every pairing, and with `--pending` every request. */
 export async function clear(io: Io, options: ManageOptions): Promise<void> {
-  const only = options.pending === true
   await asOwner(io, options, EITHER, async (way) => {
-    const { pending, paired } = await inventoryOf(way)
-    const count = only ? pending.length : paired.length
-    const what = only
-      ? `${count} pending request${count === 1 ? '' : 's'}`
-      : `${count} paired device${count === 1 ? '' : 's'}`
-    if (count > 0 && options.yes !== true && !(await consent(`Remove ${what}?`))) {
+    const inventory = await inventoryOf(way)
+    const pending = options.pending === true ? inventory.pending : []
+    const { paired } = inventory
+    const what = `${count(paired, 'paired device')}${options.pending === true ? ` and ${count(pending, 'request')}` : ''}`
+    const nothing = paired.length + pending.length === 0
+    if (!nothing && options.yes !== true && !(await consent(`Remove ${what}?`))) {
       throw new CliError('NOT_CONFIRMED', `nothing was removed: that would end ${what}`, {
-        fix: `openclaw devices clear${only ? ' --pending' : ''} --yes`
+        fix: `openclaw devices clear${options.pending === true ? ' --pending' : ''} --yes`
       })
     }
-    const done = only
-      ? await each(pending, ({ requestId }) => way.ask('device.pair.reject', { requestId }))
-      : await each(paired, ({ deviceId }) => way.ask('device.pair.remove', { deviceId }))
-    if (options.json === true) printJson(io, only ? { rejected: done } : { removed: done })
-    else io.stdout(count === 0 ? 'There is nothing to remove.' : `Removed ${what}.`)
+    // First the requests: a device that is removed takes its own along.
+    for (const { requestId } of pending) await way.ask('device.pair.reject', { requestId })
+    for (const { deviceId } of paired) await way.ask('device.pair.remove', { deviceId })
+    if (options.json !== true) return io.stdout(nothing ? 'There is nothing to remove.' : `Removed ${what}.`)
+    printJson(io, {
+      removedDevices: paired.map(({ deviceId }) => deviceId),
+      rejectedPending: pending.map(({ requestId }) => requestId)
+    })
   })
+}
+
+function count(all: readonly unknown[], what: string): string {
+  return `${all.length} ${what}${all.length === 1 ? '' : 's'}`
 }
 
 async function change(
@@ -145,10 +151,4 @@ function roleOf(device: Paired, { role }: ManageOptions): string {
   throw new CliError('USAGE', `${printable(nameOf(device))} has the roles ${roles.join(' and ')}; say which`, {
     fix: 'add --role operator, or --role node'
   })
-}
-
-async function each<T>(all: readonly T[], work: (one: T) => Promise<unknown>): Promise<unknown[]> {
-  const results: unknown[] = []
-  for (const one of all) results.push(await work(one))
-  return results
 }

@@ -89,9 +89,9 @@ export function deviceMethods(deps: DeviceDeps): Method[] {
           throw refuse('device pairing removal denied', 'openclaw devices remove', deviceId)
         }
         const name = await nameById(deps, deviceId)
-        const request = await pendingOf(deviceId, devices)
-        if (!(await devices.remove(deviceId))) throw unknownDevice()
-        if (request !== undefined) news.resolved(request, 'rejected', devices.now())
+        const removed = await devices.remove(deviceId)
+        if (removed === undefined) throw unknownDevice()
+        if (removed.request !== undefined) news.resolved(removed.request, 'rejected', devices.now())
         note(deps, 'device.removed', name, caller)
         news.changed()
         endSockets(deps, deviceId)

@@ -3,7 +3,7 @@ import { digest, freshSecret } from '../../auth/secrets.ts'
 import { fileRequest, pendingOf } from '../../devices/requests.ts'
 import { invalidRequest, RpcError } from '../../protocol/errors.ts'
 import { isScope } from '../../protocol/scopes.ts'
-import type { PairedDevice } from '../../store/devices.ts'
+import type { DeviceFacts, PairedDevice } from '../../store/devices.ts'
 import { type Caller, defineMethod, type Method } from '../method.ts'
 import { type DeviceDeps, note, refuse } from './device-deps.ts'
 
@@ -24,7 +24,7 @@ export function upgradeMethods(deps: DeviceDeps): Method[] {
           throw refuse('requested scopes contain an unknown operator scope', 'openclaw devices grant --help')
         }
         const asked = {
-          facts: known,
+          facts: factsOf(known),
           role: 'operator' as const,
           scopes: [...held(known), ...scopes],
           user: caller.user?.id,
@@ -70,6 +70,12 @@ export function upgradeMethods(deps: DeviceDeps): Method[] {
       }
     )
   }
+}
+
+// What a device said of itself when it was approved; the rest of its record is not for the request.
+function factsOf(known: PairedDevice): DeviceFacts {
+  const { deviceId, publicKey, platform, deviceFamily, clientId, clientMode, displayName, remoteIp } = known
+  return { deviceId, publicKey, platform, deviceFamily, clientId, clientMode, displayName, remoteIp }
 }
 
 function held({ grants }: PairedDevice) {
