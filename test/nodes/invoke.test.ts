@@ -1,9 +1,9 @@
 import fc from 'fast-check'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { INVOKE } from '../../src/nodes/broker.ts'
 import { RawClient, TestDevice } from '../support/client.ts'
-import { startApp, type TestApp } from '../support/gateway.ts'
-import { type Answer, approve, approvedNode, freshKey, operator, TestNode } from '../support/nodes.ts'
+import { startApp, TOKEN } from '../support/gateway.ts'
+import { type Answer, approvedNode, freshKey, operator, TestNode } from '../support/nodes.ts'
 import { schemaErrors } from '../support/schema.ts'
 
 type Json = Record<string, unknown>
@@ -575,4 +575,28 @@ t.test('any mix of answers, ends and repeats settles every call once (model)', a
     }),
     { numRuns: 40 }
   )
+})
+
+t.test('metrics count invocations by how they ended, and how long nodes took', async (t) => {
+  const app = await startApp(t)
+  const node = await approvedNode(t, app.ws)
+  const caller = await operator(t, app.ws)
+  for (const result of [{ ok: true }, { ok: true }, { ok: false, error: { code: 'BOOM' } }]) {
+    const running = invoke({ nodeId: node.id }, caller)
+    await node.result((await node.request()).id, result)
+    await running
+  }
+  await invoke({ nodeId: node.id, command: 'location.get' }, caller)
+  const response = await fetch(`${app.http}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } })
+  const text = await response.text()
+  const { outcomes } = app.app.nodes.broker.stats
+  t.strictSame(outcomes, { ...outcomes, ok: 2, failed: 1, refused: 1 })
+  for (const [outcome, count] of Object.entries(outcomes)) {
+    t.match(text, new RegExp(`^openclaw_node_invokes_total\\{outcome="${outcome}"\\} ${count}$`, 'm'))
+  }
+  t.match(text, /^# TYPE openclaw_node_invoke_seconds histogram$/m)
+  t.match(text, /^openclaw_node_invoke_seconds_bucket\{le="30"\} 3$/m)
+  t.match(text, /^openclaw_node_invoke_seconds_bucket\{le="\+Inf"\} 3$/m)
+  t.match(text, /^openclaw_node_invoke_seconds_count 3$/m)
+  t.match(text, /^openclaw_connections\{role="node"\} 1$/m)
 })
