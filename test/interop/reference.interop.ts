@@ -1,5 +1,6 @@
 import t from 'tap'
 import { findReference } from '../../scripts/reference.ts'
+import { approvalTests } from './approvals.ts'
 import { cliTests } from './cli.ts'
 import { enrolledTests } from './enrolled.ts'
 import { funnelTests } from './funnel.ts'
@@ -25,6 +26,7 @@ t.test('the reference and this gateway give the same answers', { skip }, async (
     await t.test('on the wire', (t) => wireTests(t, pair))
     await t.test('to the reference CLI', (t) => cliTests(t, pair))
     await t.test('to nodes, about what waits and what they tell', (t) => nodeWorkTests(t, pair))
+    await t.test('about commands that wait for a person', (t) => approvalTests(t, pair))
   })
   await t.test('with a token and few attempts', async (t) => {
     const pair = await guarded()
