@@ -67,6 +67,8 @@ const busy = 'UNAVAILABLE'
 const before: readonly Step[] = [
   { name: 'what waits', ...call('pairer', 'node.pair.list'), want: 'ok' },
   { name: 'a node that nobody approved', ...describe, want: 'ok' },
+  { name: 'the same node, to an admin', ...call('admin', 'node.describe', () => ({ nodeId })), want: 'ok' },
+  { name: 'the list before the approval', ...call('writer', 'node.list'), want: 'ok' },
   { name: 'a command before the approval', ...refused({}), want: busy },
   { name: 'a command for a node that nobody knows', ...refused({ nodeId: 'nope' }), want: busy },
   {
