@@ -31,6 +31,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'Say what agents may run, and answer what waits',
     load: () => import('./commands/approvals.ts')
   },
+  { name: 'nodes', summary: 'See nodes, and have them do things', load: () => import('./commands/nodes.ts') },
   { name: 'node', summary: 'Let a gateway run commands on this machine', load: () => import('./commands/node.ts') },
   { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
   {

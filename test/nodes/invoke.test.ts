@@ -385,20 +385,20 @@ t.test('input reaches the node, from the caller or an admin', async (t) => {
   const running = invoke({ idempotencyKey }, caller)
   const { id } = await node.request()
   const input = (client: RawClient, more: Json) => client.call('node.invoke.input', { nodeId, idempotencyKey, ...more })
-  t.strictSame((await input(caller, { chunk: 'yes\n' })).payload, { ok: true })
+  t.strictSame((await input(caller, { data: 'yes\n' })).payload, { ok: true })
   t.strictSame((await input(admin, { end: true })).payload, { ok: true })
   const events = [await node.client.event('node.invoke.input'), await node.client.event('node.invoke.input', 2)]
   t.strictSame(
     events.map(({ payload }) => payload),
     [
-      { id, nodeId, seq: 0, payloadJSON: '{"chunk":"yes\\n"}' },
+      { id, nodeId, seq: 0, payloadJSON: '{"data":"yes\\n"}' },
       { id, nodeId, seq: 1, payloadJSON: '{"end":true}' }
     ]
   )
   for (const { payload } of events) t.strictSame(schemaErrors('NodeInvokeInputEvent', payload), [])
   await node.result(id, { ok: true })
   await running
-  t.equal((await input(caller, { chunk: 'x' })).error?.message, 'no such invocation is under way')
+  t.equal((await input(caller, { data: 'x' })).error?.message, 'no such invocation is under way')
 })
 
 t.test('whoever started it gives it up, or an admin; nobody else', async (t) => {

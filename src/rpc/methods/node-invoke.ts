@@ -75,7 +75,13 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
       name: 'node.invoke.input',
       scope: 'operator.write',
       params: Type.Object(
-        { nodeId: text, idempotencyKey: text, chunk: Type.Optional(chunk), end: Type.Optional(Type.Boolean()) },
+        {
+          nodeId: text,
+          idempotencyKey: text,
+          data: Type.Optional(chunk),
+          dataBase64: Type.Optional(chunk),
+          end: Type.Optional(Type.Boolean())
+        },
         closed
       ),
       handler({ nodeId, idempotencyKey, ...piece }, caller) {
