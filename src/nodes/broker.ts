@@ -69,7 +69,7 @@ export class Broker {
   /** Has a node run a command. The same request, made again with the same key, does not run again. */
   invoke(request: Invoke, asker: Asker, prepare?: Prepare): Promise<InvokeResult> {
     const paramsJSON = textOf(request.params)
-    const key = `${asker.name}\n${request.nodeId}\n${request.idempotencyKey}`
+    const key = keyOf(asker, request.nodeId, request.idempotencyKey)
     const print = fingerprint(request.command, paramsJSON)
     const known = this.#answers.find(key)
     if (known !== undefined) return this.#again(known, print, asker)
@@ -77,7 +77,7 @@ export class Broker {
     const { promise, resolve, reject } = Promise.withResolvers<InvokeResult>()
     const answer = this.#answers.add(key, print, promise)
     const settle = { answer, resolve, reject }
-    this.#start(request, asker, paramsJSON, prepare, settle).catch((error) => {
+    answer.begun = this.#start(request, asker, paramsJSON, prepare, settle).catch((error) => {
       // Nothing was sent, so nothing is remembered.
       this.#answers.drop(answer)
       this.stats.ended('refused', 0)
@@ -117,6 +117,11 @@ export class Broker {
     const payload = { idempotencyKey, invokeId, nodeId, seq, chunk }
     for (const each of invocation.waiting) this.#deps.tell(each, 'node.invoke.progress', payload)
     return true
+  }
+
+  /** Ends when a request of this caller that is being made ready is on its way: only then has it something to give up. */
+  begun(nodeId: string, idempotencyKey: string, asker: Asker): Promise<void> | undefined {
+    return this.#answers.find(keyOf(asker, nodeId, idempotencyKey))?.begun
   }
 
   /** Gives up an invocation: its node is told, its callers get an error. Reports whether there was one. */
@@ -317,6 +322,10 @@ export class Broker {
     if (answer !== undefined) this.#answers.keep(answer, size)
     this.stats.ended(outcome, performance.now() - startedAt)
   }
+}
+
+function keyOf({ name }: Asker, nodeId: string, idempotencyKey: string): string {
+  return `${name}\n${nodeId}\n${idempotencyKey}`
 }
 
 function textOf(params: unknown): string | null {

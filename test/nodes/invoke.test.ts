@@ -401,6 +401,18 @@ t.test('input reaches the node, from the caller or an admin', async (t) => {
   t.equal((await input(caller, { data: 'x' })).error?.message, 'no such invocation is under way')
 })
 
+t.test('input and the end of something may follow at once', async (t) => {
+  const idempotencyKey = freshKey()
+  const params = { command: ['cat'] }
+  const running = invoke({ command: 'system.run', params, idempotencyKey })
+  const input = admin.call('node.invoke.input', { nodeId, idempotencyKey, data: 'early' })
+  const cancel = admin.call('node.invoke.cancel', { nodeId, idempotencyKey })
+  t.strictSame((await input).payload, { ok: true })
+  t.strictSame((await cancel).payload, { cancelled: true })
+  t.strictSame((await running).error, nodeError('CANCELLED', 'node invoke cancelled'))
+  await node.request()
+})
+
 t.test('whoever started it gives it up, or an admin; nobody else', async (t) => {
   const device = new TestDevice()
   const stranger = await RawClient.open(app.ws)

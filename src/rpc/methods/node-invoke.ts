@@ -66,9 +66,11 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
       name: 'node.invoke.cancel',
       scope: 'operator.write',
       params: Type.Object({ nodeId: text, idempotencyKey: text }, closed),
-      handler: ({ nodeId, idempotencyKey }, caller) => ({
-        cancelled: broker.cancel(nodeId, idempotencyKey, askerOf(caller), isAdmin(caller))
-      })
+      async handler({ nodeId, idempotencyKey }, caller) {
+        const asker = askerOf(caller)
+        await broker.begun(nodeId, idempotencyKey, asker)
+        return { cancelled: broker.cancel(nodeId, idempotencyKey, asker, isAdmin(caller)) }
+      }
     }),
     defineMethod({
       // Ours: what the command that runs reads.
@@ -84,8 +86,10 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
         },
         closed
       ),
-      handler({ nodeId, idempotencyKey, ...piece }, caller) {
-        if (broker.input(nodeId, idempotencyKey, askerOf(caller), isAdmin(caller), piece)) return { ok: true }
+      async handler({ nodeId, idempotencyKey, ...piece }, caller) {
+        const asker = askerOf(caller)
+        await broker.begun(nodeId, idempotencyKey, asker)
+        if (broker.input(nodeId, idempotencyKey, asker, isAdmin(caller), piece)) return { ok: true }
         throw invalidRequest('no such invocation is under way')
       }
     }),
