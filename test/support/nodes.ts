@@ -19,11 +19,16 @@ export interface InvokeRequest {
 }
 
 /** A client with these scopes, closed after the test. */
-export async function operator(t: Test, url: string, ...scopes: string[]): Promise<RawClient> {
+export function operator(t: Test, url: string, ...scopes: string[]): Promise<RawClient> {
+  return operatorAt(t, url, TOKEN, ...scopes)
+}
+
+/** The same at a gateway with a token of its own. */
+export async function operatorAt(t: Test, url: string, token: string, ...scopes: string[]): Promise<RawClient> {
   const client = await RawClient.open(url)
   t.teardown(() => client.close())
   const { ok, error } = await client.connect({
-    auth: { token: TOKEN },
+    auth: { token },
     scopes: scopes.length === 0 ? ['operator.admin'] : scopes
   })
   if (!ok) throw new Error(error?.message)
