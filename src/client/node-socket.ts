@@ -7,6 +7,8 @@ import { ClientError } from './errors.ts'
 // What a hello-ok allows a frame to be; the gateway closes the socket for more.
 const MAX_PAYLOAD = 25 * 1024 * 1024
 
+const KEEPALIVE_MS = 10_000
+
 const common = {
   perMessageDeflate: false,
   maxPayload: MAX_PAYLOAD,
@@ -16,7 +18,9 @@ const common = {
 
 /** Opens a WebSocket to a checked URL (see `checkGatewayUrl`), over an already verified TLS socket when one is given. */
 export function openUrl(url: URL, verified?: TLSSocket): SocketLike {
-  return new WebSocket(url, { ...common, ...(verified === undefined ? {} : { createConnection: () => verified }) })
+  return watched(
+    new WebSocket(url, { ...common, ...(verified === undefined ? {} : { createConnection: () => verified }) })
+  )
 }
 
 /** Opens a WebSocket over a Unix socket. Not by a `ws+unix:` URL: a path with a colon or a space would not survive it. */
@@ -30,7 +34,12 @@ export function openPinnedUrl(url: URL, pin: string, timeoutMs: number, fix?: st
     openPinned(url, pin, timeoutMs, fix).then((socket) => ready(null, socket), ready)
   }
   // Node takes the socket later as well; the types of `ws` know only the socket at once.
-  return new WebSocket(url, { ...common, createConnection: createConnection as never })
+  return watched(new WebSocket(url, { ...common, createConnection: createConnection as never }))
+}
+
+// A peer that is gone without a word is found out within half a minute, by the system, and not only when it is written to.
+function watched(socket: WebSocket): WebSocket {
+  return socket.on('upgrade', (response) => response.socket.setKeepAlive(true, KEEPALIVE_MS))
 }
 
 /** Opens TLS and compares the certificate with its pin (R34); not a byte of ours is sent before they match (S16). */

@@ -56,7 +56,7 @@ function bound({ gateway, addresses, fingerprint }: Whereabouts): PairingUrl | N
     return {
       unreachable:
         'this gateway listens on loopback only, where no other device reaches it; expose it with gateway.tailscale.mode, ' +
-        'gateway.bind or gateway.publicOrigin, or name its address with --url',
+        'gateway.bind or gateway.publicOrigin, or run openclaw qr --url with the address that reaches it',
       fix: onHost('openclaw config set gateway.tailscale.mode serve')
     }
   }
@@ -67,7 +67,7 @@ function bound({ gateway, addresses, fingerprint }: Whereabouts): PairingUrl | N
   if (hosts.length === 0) {
     const kind = bind === 'tailnet' ? 'tailnet' : 'private'
     return {
-      unreachable: `gateway.bind is "${bind}", but this host has no ${kind} address; name its address with --url`,
+      unreachable: `gateway.bind is "${bind}", but this host has no ${kind} address; run openclaw qr --url with its address`,
       fix: onHost('openclaw qr --url wss://YOUR.HOST')
     }
   }

@@ -6,10 +6,10 @@ export interface Answer<Run> {
   /** Tells whether another request with the same key is the same request. */
   readonly print: string
   readonly outcome: Promise<unknown>
+  /** Ends when it is on its way or refused; undefined until it has begun. */
+  begun: Promise<void> | undefined
   /** What is under way; undefined before and after. */
   run: Run | undefined
-  /** Resolves once it is under way, or never will be. */
-  started: Promise<void> | undefined
   settledAt: number | undefined
   size: number
 }
@@ -45,15 +45,7 @@ export class Answers<Run> {
   }
 
   add(key: string, print: string, outcome: Promise<unknown>): Answer<Run> {
-    const answer: Answer<Run> = {
-      key,
-      print,
-      outcome,
-      run: undefined,
-      started: undefined,
-      settledAt: undefined,
-      size: 0
-    }
+    const answer: Answer<Run> = { key, print, outcome, begun: undefined, run: undefined, settledAt: undefined, size: 0 }
     this.#answers.set(key, answer)
     return answer
   }

@@ -38,6 +38,8 @@ export const INVOKE = {
   retryMs: 250
 } as const
 
+const GONE = 'the caller is gone'
+
 /** Carries commands to nodes and results back. Nothing of it touches the disk. */
 export class Broker {
   readonly stats = new InvokeStats()
@@ -79,7 +81,7 @@ export class Broker {
     const { promise, resolve, reject } = Promise.withResolvers<InvokeResult>()
     const answer = this.#answers.add(key, print, promise)
     const settle = { answer, resolve, reject }
-    answer.started = this.#start(request, asker, paramsJSON, prepare, settle).catch((error) => {
+    answer.begun = this.#start(request, asker, paramsJSON, prepare, settle).catch((error) => {
       // Nothing was sent, so nothing is remembered.
       this.#answers.drop(answer)
       this.stats.ended('refused', 0)
@@ -121,22 +123,21 @@ export class Broker {
     return true
   }
 
+  /** Ends when a request of this caller that is being made ready is on its way: only then has it something to give up. */
+  begun(nodeId: string, idempotencyKey: string, asker: Asker): Promise<void> | undefined {
+    return this.#answers.find(keyOf(asker, nodeId, idempotencyKey))?.begun
+  }
+
   /** Gives up an invocation: its node is told, its callers get an error. Reports whether there was one. */
-  async cancel(nodeId: string, idempotencyKey: string, asker: Asker, anybodys: boolean): Promise<boolean> {
-    const invocation = await this.#find(nodeId, idempotencyKey, asker, anybodys)
+  cancel(nodeId: string, idempotencyKey: string, asker: Asker, anybodys: boolean): boolean {
+    const invocation = this.#find(nodeId, idempotencyKey, asker, anybodys)
     if (invocation !== undefined) this.#cancel(invocation, 'node invoke cancelled')
     return invocation !== undefined
   }
 
   /** Sends input to an invocation under way; reports whether there was one. */
-  async input(
-    nodeId: string,
-    idempotencyKey: string,
-    asker: Asker,
-    anybodys: boolean,
-    piece: unknown
-  ): Promise<boolean> {
-    const invocation = await this.#find(nodeId, idempotencyKey, asker, anybodys)
+  input(nodeId: string, idempotencyKey: string, asker: Asker, anybodys: boolean, piece: unknown): boolean {
+    const invocation = this.#find(nodeId, idempotencyKey, asker, anybodys)
     if (invocation === undefined) return false
     const { id, session } = invocation
     const payload = { id, nodeId, seq: invocation.inputSeq++, payloadJSON: JSON.stringify(piece) }
@@ -150,7 +151,7 @@ export class Broker {
     for (const invocation of this.#byCaller.of(connId)) {
       this.#byCaller.delete(connId, invocation)
       invocation.waiting.delete(connId)
-      if (invocation.waiting.size === 0) this.#cancel(invocation, 'the caller is gone')
+      if (invocation.waiting.size === 0) this.#cancel(invocation, GONE)
     }
   }
 
@@ -200,7 +201,7 @@ export class Broker {
       } finally {
         this.#preparing.delete(asker.connId, invocation)
       }
-      if (invocation.abandoned) throw gone()
+      if (invocation.abandoned) throw failed({ code: 'CANCELLED', message: GONE })
       // It may have taken a while.
       invocation.session = this.#admit(request) ?? (await this.#absent(request.nodeId))
     }
@@ -275,14 +276,7 @@ export class Broker {
     throw pairingChanged('node pairing changed before request dispatch')
   }
 
-  async #find(
-    nodeId: string,
-    idempotencyKey: string,
-    asker: Asker,
-    anybodys: boolean
-  ): Promise<Invocation | undefined> {
-    // What comes right behind the request is about it, though it may not have been sent yet.
-    await this.#answers.find(keyOf(asker, nodeId, idempotencyKey))?.started
+  #find(nodeId: string, idempotencyKey: string, asker: Asker, anybodys: boolean): Invocation | undefined {
     const matches = this.#deps.registry
       .sessions(nodeId)
       .flatMap((session) => this.#bySession.of(session))
@@ -342,6 +336,10 @@ export class Broker {
   }
 }
 
+function keyOf({ name }: Asker, nodeId: string, idempotencyKey: string): string {
+  return `${name}\n${nodeId}\n${idempotencyKey}`
+}
+
 function textOf(params: unknown): string | null {
   if (params === undefined) return null
   const text = JSON.stringify(params)
@@ -362,14 +360,6 @@ function short({ code, message }: NodeError): NodeError {
     ...(code === undefined ? {} : { code: code.slice(0, 128) }),
     ...(message === undefined ? {} : { message: message.slice(0, INVOKE.words) })
   }
-}
-
-function keyOf({ name }: Asker, nodeId: string, idempotencyKey: string): string {
-  return `${name}\n${nodeId}\n${idempotencyKey}`
-}
-
-function gone(): RpcError {
-  return failed({ code: 'CANCELLED', message: 'the caller is gone' })
 }
 
 function disconnected(command: string): RpcError {

@@ -5,8 +5,14 @@ import type { NodeRegistry, NodeSession } from './registry.ts'
 
 type Json = Record<string, unknown>
 
-/** A node as `node.list` and `node.describe` show it: on the socket that serves it, or as it was last. */
-export function nodeEntry(record: NodeRecord, registry: NodeRegistry, policy: CommandPolicy): Json {
+/**
+ * A node as `node.list` and `node.describe` show it: on the socket that serves it, or as it was last. What it would like
+ * to be allowed is shown to whoever may decide about that.
+ */
+export function nodeEntry(
+  record: NodeRecord,
+  { registry, policy, decides }: { registry: NodeRegistry; policy: CommandPolicy; decides: boolean }
+): Json {
   const { nodeId, approved, request } = record
   const session = registry.serving(nodeId)
   const held = session === undefined ? asleep(record, policy) : awake(session, registry)
@@ -22,7 +28,7 @@ export function nodeEntry(record: NodeRecord, registry: NodeRegistry, policy: Co
     ...optional('pathEnv', session?.offer.pathEnv),
     ...some('permissions', held.permissions),
     approvalState: request === undefined ? state : approved === undefined ? 'pending-approval' : 'pending-reapproval',
-    ...(request === undefined ? {} : declared(request)),
+    ...(request === undefined || !decides ? {} : declared(request)),
     ...optional('connectedAtMs', session?.connectedAtMs),
     ...optional('lastConnectedAtMs', record.lastConnectedAtMs),
     ...optional('lastDisconnectedAtMs', session === undefined ? record.lastDisconnectedAtMs : undefined),

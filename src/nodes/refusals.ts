@@ -24,7 +24,9 @@ export function notConnected(): RpcError {
 /** What came of a command that a node was sent and did not do. */
 export function failed(error: NodeError | undefined): RpcError {
   const { code, message = 'node invoke failed' } = error ?? {}
-  return new RpcError('UNAVAILABLE', code === undefined ? message : `${code}: ${message}`, {
+  // Some name it themselves.
+  const named = code === undefined || message.startsWith(`${code}:`)
+  return new RpcError('UNAVAILABLE', named ? message : `${code}: ${message}`, {
     details: { nodeError: error ?? null, nodeCommandDispatched: true }
   })
 }

@@ -5,12 +5,13 @@ import { approvalsPath } from '../approvals/file.ts'
 import { approvedRun } from '../approvals/run.ts'
 import { describeAddress } from '../auth/addresses.ts'
 import type { Env } from '../config/paths.ts'
+import { notConnected } from '../nodes/refusals.ts'
 import { approvalMethods, partyOf } from '../rpc/methods/approvals.ts'
 import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
 import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
-import { policyMethods } from '../rpc/methods/exec-approvals.ts'
+import { type NodeInvoke, policyMethods } from '../rpc/methods/exec-approvals.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
 import { nodeEventMethods } from '../rpc/methods/node-events.ts'
 import { invokeMethods } from '../rpc/methods/node-invoke.ts'
@@ -69,6 +70,11 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
     })
   })
   const path = approvalsPath(live.config.paths.stateDir)
+  const invoke: NodeInvoke = async (nodeId, ...command) => {
+    // An admin sees every node, so nothing is given away by saying the same of one that is none.
+    if (nodes.registry.serving(nodeId) === undefined) throw notConnected()
+    return nodes.broker.ask(nodeId, ...command)
+  }
   app.decorate(
     'registry',
     new Registry([
@@ -82,7 +88,7 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       ...tokenMethods({ tokens, hub, trail }),
       ...auditMethods({ trail }),
       ...approvalMethods({ approvals, hub, trail, path, log }),
-      ...policyMethods({ path, trail, invoke: (...call) => nodes.broker.ask(...call) }),
+      ...policyMethods({ path, trail, invoke }),
       ...nodeMethods({ ...nodes, news: app.pairingNews, trail }),
       ...invokeMethods({
         broker: nodes.broker,

@@ -134,8 +134,8 @@ t.test('writes are limited', async (t) => {
 t.test('a node that is not there is not asked', async (t) => {
   t.match((await admin.call('exec.approvals.node.get', { nodeId: 'nope' })).error, {
     code: 'UNAVAILABLE',
-    message: 'node pairing changed while invocation was active',
-    details: { code: 'PAIRING_CHANGED' }
+    message: 'NOT_CONNECTED: node not connected',
+    details: { nodeError: { code: 'NOT_CONNECTED', message: 'node not connected' }, nodeCommandDispatched: false }
   })
 })
 

@@ -127,10 +127,10 @@ t.test('fs.listDir', async (t) => {
     ])
     t.same(names, [
       [' space ', false],
-      ['.hidden', true],
       ['B', false],
       ['b', false],
-      ['link', false]
+      ['link', false],
+      ['.hidden', true]
     ])
     t.match(shown, { path: root, home: homedir() })
   })
@@ -143,12 +143,12 @@ t.test('fs.listDir', async (t) => {
     ])
     t.same(shown, [
       [' space ', 'directory', undefined],
-      ['.hidden', 'directory', undefined],
       ['B', 'directory', undefined],
       ['a.txt', 'file', 5],
       ['b', 'directory', undefined],
       ['dangling', 'link', undefined],
-      ['link', 'link', undefined]
+      ['link', 'link', undefined],
+      ['.hidden', 'directory', undefined]
     ])
   })
   t.test('is bounded, and says so', async (t) => {

@@ -72,19 +72,27 @@ t.test('a node offers, a person approves, and the live socket may (§4)', async 
     paired: true,
     connected: true
   }
-  const pending = {
+  const seen = {
     ...entry,
     caps: [],
     commands: [],
     permissions: { 'screen.record': false },
-    approvalState: 'pending-approval',
+    approvalState: 'pending-approval'
+  }
+  const pending = {
+    ...seen,
     pendingRequestId: 'REQUEST',
     pendingDeclaredCaps: ['canvas', 'system'],
     pendingDeclaredCommands: ['system.run', 'system.which'],
     pendingDeclaredPermissions: { 'camera.capture': true, 'screen.record': false }
   }
-  t.strictSame(told((await reader.call('node.list', {})).payload, ids), { ts: 'TIME', nodes: [pending] })
-  t.strictSame(told((await reader.call('node.describe', { nodeId })).payload, ids), { ts: 'TIME', ...pending })
+  for (const [who, want] of [
+    [admin, pending],
+    [reader, seen]
+  ] as const) {
+    t.strictSame(told((await who.call('node.list', {})).payload, ids), { ts: 'TIME', nodes: [want] })
+    t.strictSame(told((await who.call('node.describe', { nodeId })).payload, ids), { ts: 'TIME', ...want })
+  }
   const invoke = () => admin.call('node.invoke', { nodeId, command: 'system.which', idempotencyKey: freshKey() })
   const changed = {
     code: 'UNAVAILABLE',

@@ -18,6 +18,9 @@ export class NodesPage extends View {
     base,
     rows,
     css`
+      .pending .row {
+        align-items: start;
+      }
       .grants {
         display: grid;
         gap: 0.15rem;
@@ -148,7 +151,7 @@ export class NodesPage extends View {
           ${approvalState === 'pending-reapproval' ? html`<span class="badge warn">Wants more</span>` : nothing}
         </div>
         <div class="faint facts">
-          ${[node.platform, node.modelIdentifier ?? node.deviceFamily, node.version, node.remoteIp].filter(Boolean).join(' · ')} ·
+          ${facts(node)} ·
           ${
             connected
               ? html`<span class="on">connected</span>`
@@ -239,6 +242,12 @@ export class NodesPage extends View {
   #ask(question: Question): void {
     void this.renderRoot.querySelector<AskDialog>('ui-dialog')?.ask(question)
   }
+}
+
+function facts({ platform, modelIdentifier, deviceFamily, version, remoteIp }: NodeEntry): string {
+  const model = modelIdentifier ?? deviceFamily
+  const known = model?.toLowerCase() === platform?.toLowerCase() ? undefined : model
+  return [platform, known, version, remoteIp].filter(Boolean).join(' · ')
 }
 
 customElements.define('ui-nodes', NodesPage)

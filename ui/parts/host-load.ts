@@ -42,7 +42,11 @@ export class HostLoad extends LitElement {
       }
       @media (max-width: 34rem) {
         .grid {
+          grid-template-columns: minmax(0, 1fr);
           gap: 0.75rem;
+        }
+        .bar {
+          margin-top: 0;
         }
       }
     `

@@ -15,7 +15,8 @@ export class InvokeForm extends LitElement {
     command: { state: true },
     output: { state: true },
     outcome: { state: true },
-    running: { state: true }
+    running: { state: true },
+    waiting: { state: true }
   }
   static override styles = [
     base,
@@ -86,10 +87,13 @@ export class InvokeForm extends LitElement {
   declare output: string
   declare outcome: { text: string; bad: boolean } | undefined
   declare running: Invocation | undefined
+  /** A person has to allow it first. */
+  declare waiting: boolean
 
   constructor() {
     super()
     this.output = ''
+    this.waiting = false
   }
 
   override disconnectedCallback(): void {
@@ -129,7 +133,13 @@ export class InvokeForm extends LitElement {
       </form>
       ${this.output === '' ? nothing : html`<pre aria-label="Output" tabindex="0">${this.output}</pre>`}
       <p class=${this.outcome?.bad ? 'outcome bad' : 'outcome soft'} role="status">
-        ${running ? 'Running…' : (this.outcome?.text ?? nothing)}
+        ${
+          running === undefined
+            ? (this.outcome?.text ?? nothing)
+            : this.waiting
+              ? 'The node’s policy asks a person first: somebody else has to allow it on the Approvals page.'
+              : 'Running…'
+        }
       </p>
     `
   }
@@ -147,22 +157,15 @@ export class InvokeForm extends LitElement {
     event.preventDefault()
     const fields = new FormData(event.target as HTMLFormElement)
     const command = String(fields.get('command'))
-    const params = paramsOf(command, String(fields.get('params') ?? ''))
+    const text = String(fields.get('params') ?? '').trim()
     this.output = ''
     this.outcome = undefined
-    if (params instanceof Error) {
-      this.outcome = { text: params.message, bad: true }
-      return
-    }
-    let streamed = false
-    this.running = this.control.nodes.invoke({ nodeId: this.node.nodeId, command, params }, (chunk) => {
-      streamed = true
-      this.output = (this.output + chunk).slice(-MAX_OUTPUT)
-    })
+    this.waiting = false
     try {
-      const { payload } = (await this.running.result) as { payload?: unknown }
-      const said = outcomeOf(payload)
-      if (!streamed) this.output = said.output
+      this.running = this.#start(command, text)
+      const said = outcomeOf(await this.running.result)
+      // What was streamed comes again at the end.
+      if (this.output === '') this.output = said.output
       this.outcome = said
     } catch (error) {
       this.outcome = { text: sentence(error instanceof Error ? error.message : String(error)), bad: true }
@@ -170,21 +173,32 @@ export class InvokeForm extends LitElement {
       this.running = undefined
     }
   }
+
+  #start(command: string, text: string): Invocation {
+    const { nodes } = this.control
+    const { nodeId } = this.node
+    if (command !== 'system.run') return nodes.invoke(nodeId, command, paramsOf(text))
+    if (text === '') throw new Error('Type a command line to run.')
+    return nodes.run(nodeId, ['sh', '-c', text], {
+      onChunk: (chunk) => {
+        this.waiting = false
+        this.output = (this.output + chunk).slice(-MAX_OUTPUT)
+      },
+      onWait: () => {
+        this.waiting = true
+      }
+    })
+  }
 }
 
 /** What other pages are for, or what only makes sense between programs. */
 const hidden = new Set(['system.run.prepare', 'system.execApprovals.get', 'system.execApprovals.set'])
 
-function paramsOf(command: string, text: string): unknown {
-  const trimmed = text.trim()
-  if (command === 'system.run') {
-    return trimmed === '' ? new Error('Type a command line to run.') : { command: ['sh', '-c', trimmed] }
-  }
-  if (trimmed === '') return {}
+function paramsOf(text: string): unknown {
   try {
-    return JSON.parse(trimmed)
+    return text === '' ? {} : JSON.parse(text)
   } catch (error) {
-    return new Error(`Parameters must be JSON: ${(error as Error).message}`)
+    throw new Error(`Parameters must be JSON: ${(error as Error).message}`)
   }
 }
 

@@ -141,7 +141,7 @@ export class PairDialog extends View {
       <h2 id="title">Pair a device</h2>
       ${this.#body()}
       <div class="actions">
-        ${this.kind === undefined ? nothing : html`<button @click=${this.#forget}>Another code</button>`}
+        ${this.kind === undefined ? nothing : html`<button @click=${this.#forget}>Back</button>`}
         <button class=${this.outcome ? 'primary' : ''} autofocus @click=${() => this.#dialog.close()}>
           ${this.outcome ? 'Done' : 'Close'}
         </button>

@@ -1,3 +1,4 @@
+import { runOnNode } from '../../src/client/node-run.ts'
 import { hex } from '../bytes.ts'
 import { Listing } from './listing.ts'
 import type { Session } from './session.ts'
@@ -56,7 +57,14 @@ export interface LoadSample {
   memory: number | undefined
 }
 
-/** A command on its way: its text as it comes, and how to stop it. */
+/** What a program tells while it runs. */
+export interface RunEvents {
+  onChunk(chunk: string): void
+  /** A person has to allow it first. */
+  onWait(): void
+}
+
+/** Something that a node does, and how to stop it. */
 export interface Invocation {
   result: Promise<unknown>
   cancel(): void
@@ -109,18 +117,27 @@ export class Nodes extends Listing {
     return this.act('node.pair.remove', { nodeId })
   }
 
-  /** Runs a command on a node; `onChunk` hears what it prints. */
-  invoke(call: { nodeId: string; command: string; params?: unknown }, onChunk: (chunk: string) => void): Invocation {
-    const idempotencyKey = hex(crypto.getRandomValues(new Uint8Array(16)))
-    this.#running.set(idempotencyKey, onChunk)
+  /** Has a node do one thing. */
+  invoke(nodeId: string, command: string, params: unknown): Invocation {
+    const key = hex(crypto.getRandomValues(new Uint8Array(16)))
     const result = this.session
-      .request('node.invoke', { ...call, idempotencyKey })
-      .finally(() => this.#running.delete(idempotencyKey))
-    const cancel = () =>
-      this.session.request('node.invoke.cancel', { nodeId: call.nodeId, idempotencyKey }).catch(() => {
-        // It ended by itself; its answer is on the way.
-      })
-    return { result, cancel: () => void cancel() }
+      .request<{ payload?: unknown }>('node.invoke', { nodeId, command, params, idempotencyKey: key })
+      .then(({ payload }) => payload)
+    return { result, cancel: () => this.#cancel(nodeId, key) }
+  }
+
+  /** Runs a program on a node. */
+  run(nodeId: string, command: string[], { onChunk, onWait }: RunEvents): Invocation {
+    let current = ''
+    const started = (key: string) => {
+      this.#running.delete(current)
+      current = key
+      this.#running.set(key, onChunk)
+    }
+    const result = runOnNode(this.session, { nodeId, command }, { started, waits: onWait }).finally(() =>
+      this.#running.delete(current)
+    )
+    return { result, cancel: () => this.#cancel(nodeId, current) }
   }
 
   protected override async load(): Promise<() => void> {
@@ -142,6 +159,12 @@ export class Nodes extends Listing {
     this.pending = []
     this.samples.clear()
     this.#running.clear()
+  }
+
+  #cancel(nodeId: string, idempotencyKey: string): void {
+    this.session.request('node.invoke.cancel', { nodeId, idempotencyKey }).catch(() => {
+      // It ended by itself; its answer is on the way.
+    })
   }
 
   #sample({ nodeId, hostStats }: NodeEntry): void {

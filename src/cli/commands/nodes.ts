@@ -2,9 +2,9 @@ import { Command, Option } from 'commander'
 import { addTargetOptions, type TargetOptions } from '../gateway-call.ts'
 import type { Io } from '../io.ts'
 import type { ApproveOptions } from '../nodes/decide.ts'
-import { TIMEOUT_MS } from '../nodes/inventory.ts'
+import { type NodeOptions, TIMEOUT_MS } from '../nodes/inventory.ts'
 import type { InvokeOptions, NotifyOptions } from '../nodes/invoke.ts'
-import type { RenameOptions } from '../nodes/manage.ts'
+import type { RemoveOptions, RenameOptions } from '../nodes/manage.ts'
 import type { RunOptions } from '../nodes/run.ts'
 import type { FilterOptions } from '../nodes/show.ts'
 
@@ -45,7 +45,7 @@ Examples:
     (await import('../nodes/show.ts')).status(io, options)
   )
   about('describe', 'Show one node: what is approved, what waits, and what approving it would grant').action(
-    async (node: string | undefined, options: RenameOptions) =>
+    async (node: string | undefined, options: NodeOptions) =>
       (await import('../nodes/show.ts')).describe(io, node, options)
   )
   add('pending', 'Show what waits for approval, and what it would grant').action(async (options: TargetOptions) =>
@@ -69,10 +69,11 @@ Examples:
     .action(async (words: string[], options: RenameOptions) =>
       (await import('../nodes/manage.ts')).rename(io, words, options)
     )
-  about('remove', 'End a node, at once; the other roles of its device stay').action(
-    async (node: string | undefined, options: RenameOptions) =>
+  about('remove', 'End a node, at once; the other roles of its device stay')
+    .option('-y, --yes', 'Without asking')
+    .action(async (node: string | undefined, options: RemoveOptions) =>
       (await import('../nodes/manage.ts')).remove(io, node, options)
-  )
+    )
   const atNode = (name: string, description: string): Command =>
     addTargetOptions(command.command(name).description(description), TRANSPORT_MS)
       .option('--node <node>', `${NODE}; without it, the only one that can`)

@@ -6,7 +6,6 @@ import { CliError, type Io } from '../io.ts'
 import { printable, printJson, styleOf } from '../output.ts'
 import { allRequests, type Request, withAsk } from './inventory.ts'
 import { printRequests, takes } from './requests.ts'
-import { meaningOf } from './words.ts'
 
 /** How a request is approved. */
 export interface ApproveOptions extends TargetOptions {
@@ -36,10 +35,9 @@ export function approve(io: Io, id: string | undefined, options: ApproveOptions)
         fix: `openclaw nodes approve ${request.requestId}`
       })
     }
-    const result = await ask<{ node: { commands?: string[] } }>('node.pair.approve', { requestId: request.requestId })
+    const result = await ask('node.pair.approve', { requestId: request.requestId })
     if (options.json === true) return printJson(io, result)
-    const can = meaningOf(result.node.commands ?? [])
-    io.stdout(`${styleOf(io).green('Approved.')} Operators may now ${printable(`${can}: ${nodeName(request)}`)}.`)
+    io.stdout(`${styleOf(io).green('Approved.')} ${nodeName(request)} may be used as said above.`)
   })
 }
 

@@ -71,7 +71,7 @@ async function ask(
 ): Promise<{ node: Node; payload: unknown }> {
   const invokeMs = milliseconds(options.invokeTimeout, '--invoke-timeout', INVOKE_MS)
   const timeoutMs = Math.max(milliseconds(options.timeout, '--timeout', TRANSPORT_MS), invokeMs + GRACE_MS)
-  const scopes: Scope[] = ['operator.read', invokeScope(command)]
+  const scopes: Scope[] = ['operator.read', 'operator.pairing', invokeScope(command)]
   return withGateway(io, options, { scopes, timeoutMs }, async ({ client }) => {
     const call: Ask = (method, params = {}) => client.request(method, params, { timeoutMs })
     const node = workingNode(await allNodes(call), options.node, command)
@@ -79,7 +79,7 @@ async function ask(
     try {
       return { node, payload: (await call<{ payload: unknown }>('node.invoke', request)).payload }
     } catch (error) {
-      throw explainNode(error, node)
+      throw explainNode(error, node, command === 'system.notify' ? 'notify' : 'invoke')
     }
   })
 }

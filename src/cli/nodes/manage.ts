@@ -1,3 +1,4 @@
+import { consent } from '../confirm.ts'
 import { findNode, nodeName } from '../find-node.ts'
 import { CliError, type Io } from '../io.ts'
 import { printable, printJson } from '../output.ts'
@@ -6,6 +7,11 @@ import { allNodes, type Node, type NodeOptions, nodeWord, withAsk } from './inve
 /** What a node is to be called. */
 export interface RenameOptions extends NodeOptions {
   name?: string
+}
+
+/** How a node is ended. */
+export interface RemoveOptions extends NodeOptions {
+  yes?: boolean
 }
 
 /** `nodes rename` */
@@ -27,9 +33,13 @@ export function rename(io: Io, words: readonly string[], options: RenameOptions)
 }
 
 /** `nodes remove` */
-export function remove(io: Io, word: string | undefined, options: NodeOptions): Promise<void> {
+export function remove(io: Io, word: string | undefined, options: RemoveOptions): Promise<void> {
   const which = nodeWord(word, options, 'openclaw nodes remove NODE')
   return withNode(io, which, options, async (ask, node) => {
+    const asks = options.yes !== true && options.json !== true && io.isTTY
+    if (asks && !(await consent(`Remove ${nodeName(node)}?`))) {
+      throw new CliError('NOT_CONFIRMED', 'nothing was removed', { fix: `openclaw nodes remove ${node.nodeId} --yes` })
+    }
     const result = await ask('node.pair.remove', { nodeId: node.nodeId })
     if (options.json === true) printJson(io, result)
     else io.stdout(`Removed ${nodeName(node)}. It has to be let in and approved again to come back.`)

@@ -3,33 +3,40 @@ import { nodeName } from '../find-node.ts'
 import { CliError } from '../io.ts'
 import { type Node, quoted } from './inventory.ts'
 
+/** The command that a node was asked by. */
+export type Verb = 'invoke' | 'notify' | 'run'
+
 /** What a node, or the gateway for it, says went wrong. */
-export interface NodeFailure {
+interface NodeFailure {
   code: string | undefined
   message: string
 }
 
 /** What a node says went wrong; undefined for an error that no node is behind. */
-export function nodeFailure(error: unknown): NodeFailure | undefined {
+function nodeFailure(error: unknown): NodeFailure | undefined {
   if (!(error instanceof GatewayError)) return undefined
   const { nodeError } = (error.details ?? {}) as { nodeError?: { code?: string; message?: string } | null }
   if (nodeError == null) return undefined
   return { code: nodeError.code, message: nodeError.message ?? error.message }
 }
 
+const DENIED = /^(?:[A-Z_]+: )*(SYSTEM_RUN_DENIED|SYSTEM_RUN_DISABLED): (.*)$/s
+
 /** Turns what a node, or the gateway for it, refused into what a person can act on; other errors pass through. */
-export function explainNode(error: unknown, node: Node): unknown {
+export function explainNode(error: unknown, node: Node, verb: Verb): unknown {
   if (!(error instanceof GatewayError)) return error
   const name = nodeName(node)
   const { code, reason } = (error.details ?? {}) as { code?: string; reason?: string }
   const more = { cause: error, type: 'gateway_request_error' }
   const failure = nodeFailure(error)
   if (failure !== undefined) {
+    const [, denied, why] = DENIED.exec(failure.message) ?? []
+    if (denied !== undefined) return new CliError(denied, `${name}: ${why}`, { ...more, fix: fixOfDenied(why!, name) })
     // A node may say its code in its words, too.
     const message = failure.message.replace(`${failure.code}: `, '')
     return new CliError(failure.code ?? 'NODE_FAILED', `${name}: ${message}`, {
       ...more,
-      fix: fixOf(failure.code, node)
+      fix: fixOf(failure.code, verb)
     })
   }
   if (code === 'PAIRING_CHANGED') {
@@ -47,20 +54,25 @@ export function explainNode(error: unknown, node: Node): unknown {
   return error
 }
 
-function fixOf(code: string | undefined, node: Node): string | undefined {
-  const name = quoted(nodeName(node))
+function fixOf(code: string | undefined, verb: Verb): string | undefined {
   switch (code) {
     case 'NOT_CONNECTED':
     case 'DISCONNECTED':
       return 'openclaw node run (on that machine)'
     case 'TIMEOUT':
-      return 'pass a longer --invoke-timeout, in milliseconds'
-    case 'SYSTEM_RUN_DENIED':
-    case 'SYSTEM_RUN_DISABLED':
-      return `openclaw approvals get --node ${name}`
+      return verb === 'run' ? 'pass a longer --timeout, such as 10m' : 'pass a longer --invoke-timeout, in milliseconds'
     case 'INVALID_REQUEST':
-      return 'openclaw nodes invoke --help'
+      return `openclaw nodes ${verb} --help`
     default:
       return undefined
   }
+}
+
+function fixOfDenied(why: string, name: string): string {
+  if (why.startsWith('working directory')) return `pass a folder that is there on ${name}, with --cwd`
+  if (why.startsWith('environment override')) return 'leave out that --env'
+  if (why.startsWith('approval cannot bind')) {
+    return `name the program without a shell around it, or allow it: openclaw approvals allowlist add PROGRAM --node ${quoted(name)}`
+  }
+  return `openclaw approvals get --node ${quoted(name)}`
 }

@@ -14,7 +14,7 @@ export function printRequests(io: Io, requests: readonly Request[]): void {
   const { head, line } = tableLayout<Request>(
     io,
     [
-      { title: 'REQUEST', max: 8, text: ({ requestId }) => requestId },
+      { title: 'REQUEST', text: ({ requestId }) => requestId.slice(0, 8) },
       { title: 'NODE', max: 24, text: nodeName },
       { title: 'PLATFORM', max: 10, text: ({ platform = '-' }) => platform },
       { title: 'ASKED', text: ({ ts }) => ago(ts) },

@@ -4,7 +4,7 @@ const PIECE = 12_000
 const WINDOW = 262_144
 
 /** A piece of input, as `node.invoke.input` takes it. */
-export type Input = { chunk: string; encoding: 'base64' } | { end: true }
+export type Input = { dataBase64: string } | { end: true }
 
 /** Sends a stream to a command that runs elsewhere, no faster than it reads. */
 export class RunInput {
@@ -43,7 +43,7 @@ export class RunInput {
         const piece = bytes.subarray(at, at + PIECE)
         while (this.#sent - this.#taken > WINDOW) await this.#more.promise
         this.#sent += piece.length
-        await this.#send({ chunk: piece.toString('base64'), encoding: 'base64' })
+        await this.#send({ dataBase64: piece.toString('base64') })
       }
     }
     await this.#send({ end: true })

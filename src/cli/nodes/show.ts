@@ -32,7 +32,7 @@ export function list(io: Io, options: FilterOptions): Promise<void> {
       io,
       [
         { title: 'NAME', max: 24, text: nodeName },
-        { title: 'ID', max: 12, text: ({ nodeId }) => nodeId },
+        { title: 'ID', text: ({ nodeId }) => nodeId.slice(0, 12) },
         { title: 'ADDRESS', max: 39, text: ({ remoteIp = 'this host' }) => remoteIp },
         {
           title: 'LAST CONNECT',
@@ -50,7 +50,7 @@ export function list(io: Io, options: FilterOptions): Promise<void> {
 /** `nodes status` */
 export function status(io: Io, options: FilterOptions): Promise<void> {
   const fits = filterOf(options)
-  return withAsk(io, options, ['operator.read'], async (ask) => {
+  return withAsk(io, options, ['operator.read', 'operator.pairing'], async (ask) => {
     const answer = await ask<{ nodes?: Node[] }>('node.list')
     const nodes = (answer.nodes ?? []).filter(fits)
     if (options.json === true) return printJson(io, { ...answer, nodes })
@@ -82,7 +82,7 @@ export function status(io: Io, options: FilterOptions): Promise<void> {
 /** `nodes describe` */
 export function describe(io: Io, word: string | undefined, options: NodeOptions): Promise<void> {
   const which = nodeWord(word, options, 'openclaw nodes describe NODE')
-  return withAsk(io, options, ['operator.read'], async (ask) => {
+  return withAsk(io, options, ['operator.read', 'operator.pairing'], async (ask) => {
     const { nodeId } = findNode(await allNodes(ask), which)
     const node = await ask<Node>('node.describe', { nodeId })
     if (options.json === true) printJson(io, node)
@@ -92,6 +92,7 @@ export function describe(io: Io, word: string | undefined, options: NodeOptions)
 
 function printNode(io: Io, node: Node): void {
   const { commands = [], caps = [], remoteIp = 'this host', platform, deviceFamily, modelIdentifier } = node
+  const approved = node.approvalState === 'approved' || node.approvalState === 'pending-reapproval'
   io.stdout(styleOf(io).bold(nodeName(node)))
   printRows(io, [
     ['Id', node.nodeId],
@@ -102,12 +103,13 @@ function printNode(io: Io, node: Node): void {
     ['Client', [node.clientId, node.version].filter(Boolean).join(' ')],
     ['Stats', statsOf(node.hostStats, node.connected)],
     ['Activity', activityOf(node)],
-    ['Approved', node.approvedAtMs === undefined ? undefined : formatMoment(node.approvedAtMs)],
+    ['Approved', approved && node.approvedAtMs !== undefined ? formatMoment(node.approvedAtMs) : undefined],
     ['Capabilities', caps.join(', ') || 'none'],
     ['Permissions', permissionsOf(node.permissions)]
   ])
   const style = styleOf(io)
-  io.stdout(`\n${style.bold('May be asked to')} ${meaningOf(commands)}`)
+  io.stdout('')
+  say(io, style.bold, commands.length === 0 ? 'Operators may not use it' : `Operators may ${meaningOf(commands)}`)
   if (commands.length > 0) io.stdout(indented(printable(commands.join(', ')), 2, 100))
   if (node.pendingRequestId !== undefined) printPending(io, node, node.pendingRequestId)
 }
@@ -118,7 +120,8 @@ function printPending(io: Io, node: Node, requestId: string): void {
   const style = styleOf(io)
   const fresh = asked.filter((name) => !commands.includes(name))
   const freshCaps = pendingDeclaredCaps.filter((name) => !caps.includes(name))
-  io.stdout(`\n${style.yellow('Waits for approval')} to ${printable(meaningOf(fresh))}`)
+  io.stdout('')
+  say(io, style.yellow, `Approval would let operators ${meaningOf(fresh)}`)
   if (fresh.length > 0) io.stdout(indented(printable(fresh.join(', ')), 2, 100))
   printRows(io, [
     ['  Capabilities', freshCaps.length === 0 ? undefined : freshCaps.join(', ')],
@@ -126,6 +129,10 @@ function printPending(io: Io, node: Node, requestId: string): void {
     ['  Takes', approvalTakes(asked)],
     ['  Approve', approveCommand(io, requestId)]
   ])
+}
+
+function say(io: Io, paint: (text: string) => string, text: string): void {
+  io.stdout(paint(indented(printable(text), 0, 100)))
 }
 
 function filterOf({ connected, lastConnected }: FilterOptions): (node: Node) => boolean {

@@ -62,9 +62,10 @@ async function read(path: string): Promise<{ found: Dirent[]; truncated: boolean
   return { found: sorted(found), truncated: false }
 }
 
-// By code units: the same order on every machine.
+// By code units, which is the same order on every machine; what is hidden comes last.
 function sorted(entries: Dirent[]): Dirent[] {
-  return entries.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  const key = ({ name }: Dirent) => (name.startsWith('.') ? '\u{10ffff}' : '') + name
+  return entries.sort((a, b) => (key(a) < key(b) ? -1 : 1))
 }
 
 function plain(folder: string, name: string): Entry {

@@ -8,7 +8,7 @@ import { invalidRequest } from '../../protocol/errors.ts'
 import { satisfies } from '../../protocol/scopes.ts'
 import type { Approval, Party } from '../../store/approvals.ts'
 import type { Trail } from '../../store/trail.ts'
-import { callerName, causedBy } from '../caused-by.ts'
+import { causedBy } from '../caused-by.ts'
 import type { Hub } from '../hub.ts'
 import { type Caller, defineMethod, type Method } from '../method.ts'
 
@@ -94,8 +94,9 @@ export function approvalMethods({ approvals, hub, trail, path, log }: ApprovalMe
         const found = await approvals.find(id)
         if (found === undefined) throw unknownApproval()
         const { applied, approval } = await approvals.resolve(found.id, decision, resolver(caller))
-        if (!applied) throw alreadyResolved(approval)
-        await decided(approval, caller)
+        // Whoever says the same again has what they wanted.
+        if (!applied && approval.resolution?.decision !== decision) throw alreadyResolved(approval)
+        if (applied) await decided(approval, caller)
         return { ok: true }
       }
     }),
@@ -198,11 +199,11 @@ function isAgent(id: string | null): boolean {
 }
 
 function resolver(caller: Caller): Resolver {
-  const { deviceId } = caller
+  const { deviceId, token, user, client } = caller
   return {
     ...partyOf(caller),
     kind: deviceId === undefined ? 'runtime' : 'device',
-    id: deviceId ?? callerName(caller)
+    id: deviceId ?? token?.name ?? user?.id ?? client.id
   }
 }
 

@@ -70,7 +70,7 @@ export function policyMethods({ path, trail, invoke }: PolicyMethodDeps): Method
       name: 'exec.approvals.node.get',
       scope: 'operator.admin',
       params: Type.Object({ nodeId: id }, closed),
-      handler: async ({ nodeId }) => withoutToken(await invoke(nodeId, 'system.execApprovals.get', {}, NODE_MS))
+      handler: async ({ nodeId }) => withoutToken(await ask(nodeId, 'system.execApprovals.get', {}))
     }),
     defineMethod({
       name: 'exec.approvals.node.set',
@@ -83,12 +83,23 @@ export function policyMethods({ path, trail, invoke }: PolicyMethodDeps): Method
       async handler({ nodeId, baseHash, ...policy }, caller) {
         const document = 'file' in policy ? { file: check('exec.approvals.node.set', policy.file) } : policy.native
         const params = { ...document, ...(baseHash === undefined ? {} : { baseHash }) }
-        const snapshot = await invoke(nodeId, 'system.execApprovals.set', params, NODE_MS)
+        const snapshot = await ask(nodeId, 'system.execApprovals.set', params)
         note(`node ${nodeId.slice(0, 12)}`, caller)
         return withoutToken(snapshot)
       }
     })
   ]
+
+  // Told as whatever else a node says: by its code, and in words.
+  async function ask(nodeId: string, command: string, params: object): Promise<unknown> {
+    try {
+      return await invoke(nodeId, command, params, NODE_MS)
+    } catch (error) {
+      const { code, ...details } = (error instanceof RpcError ? (error.details ?? {}) : {}) as { code?: unknown }
+      if (code !== 'NOT_CONNECTED') throw error
+      throw new RpcError('UNAVAILABLE', `${code}: node not connected`, { details, cause: error })
+    }
+  }
 
   function note(detail: string, caller: Caller): void {
     trail.record({ kind: 'policy.changed', outcome: 'changed', detail, ...causedBy(caller) })

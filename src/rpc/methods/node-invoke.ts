@@ -67,28 +67,30 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
       name: 'node.invoke.cancel',
       scope: 'operator.write',
       params: Type.Object({ nodeId: text, idempotencyKey: text }, closed),
-      handler: async ({ nodeId, idempotencyKey }, caller) => ({
-        cancelled: await broker.cancel(nodeId, idempotencyKey, askerOf(caller), isAdmin(caller))
-      })
+      async handler({ nodeId, idempotencyKey }, caller) {
+        const asker = askerOf(caller)
+        await broker.begun(nodeId, idempotencyKey, asker)
+        return { cancelled: broker.cancel(nodeId, idempotencyKey, asker, isAdmin(caller)) }
+      }
     }),
     defineMethod({
-      // Ours: what the command that runs reads; bytes as base64.
+      // Ours: what the command that runs reads.
       name: 'node.invoke.input',
       scope: 'operator.write',
       params: Type.Object(
         {
           nodeId: text,
           idempotencyKey: text,
-          chunk: Type.Optional(chunk),
-          encoding: Type.Optional(Type.Enum(['utf8', 'base64'])),
+          data: Type.Optional(chunk),
+          dataBase64: Type.Optional(chunk),
           end: Type.Optional(Type.Boolean())
         },
         closed
       ),
-      async handler({ nodeId, idempotencyKey, chunk, encoding = 'utf8', end }, caller) {
-        const data = chunk === undefined ? {} : encoding === 'base64' ? { dataBase64: chunk } : { data: chunk }
-        const piece = { ...data, ...(end === undefined ? {} : { end }) }
-        if (await broker.input(nodeId, idempotencyKey, askerOf(caller), isAdmin(caller), piece)) return { ok: true }
+      async handler({ nodeId, idempotencyKey, ...piece }, caller) {
+        const asker = askerOf(caller)
+        await broker.begun(nodeId, idempotencyKey, asker)
+        if (broker.input(nodeId, idempotencyKey, asker, isAdmin(caller), piece)) return { ok: true }
         throw invalidRequest('no such invocation is under way')
       }
     }),
@@ -125,7 +127,7 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
     defineMethod({
       name: 'node.invoke.progress',
       scope: 'node',
-      // The stream is ours: a node tells it where the command was to keep them apart.
+      // The stream is ours: a node names it where the caller asked it to keep them apart.
       params: Type.Object({ invokeId: text, nodeId: text, seq, chunk, stream }, closed),
       handler({ invokeId, nodeId, seq, ...piece }, caller) {
         requireSelf(nodeId, caller)

@@ -34,19 +34,20 @@ export function nodeMethods({ store, registry, pairing, policy, news, trail }: N
       name: 'node.list',
       scope: 'operator.read',
       params: Type.Object({}, closed),
-      async handler() {
+      async handler(_params, caller) {
         const records = await store.list()
-        return { ts: Date.now(), nodes: records.map((each) => nodeEntry(each, registry, policy())).sort(byPresence) }
+        const view = viewOf(caller)
+        return { ts: Date.now(), nodes: records.map((each) => nodeEntry(each, view)).sort(byPresence) }
       }
     }),
     defineMethod({
       name: 'node.describe',
       scope: 'operator.read',
       params: Type.Object({ nodeId: text }, closed),
-      async handler({ nodeId }) {
+      async handler({ nodeId }, caller) {
         const record = await store.find(nodeId.trim())
         if (record === undefined) throw unknownNode()
-        return { ts: Date.now(), ...nodeEntry(record, registry, policy()) }
+        return { ts: Date.now(), ...nodeEntry(record, viewOf(caller)) }
       }
     }),
     defineMethod({
@@ -112,6 +113,10 @@ export function nodeMethods({ store, registry, pairing, policy, news, trail }: N
       }
     })
   ]
+
+  function viewOf({ scopes }: Caller) {
+    return { registry, policy: policy(), decides: satisfies(scopes, 'operator.pairing') }
+  }
 
   function note(kind: EventKind, detail: string, caller: Caller): void {
     trail.record({ kind, outcome: 'changed', detail, ...causedBy(caller) })
