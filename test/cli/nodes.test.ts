@@ -248,7 +248,12 @@ t.test('a node is shown, approved, and may do then what it asked for', async (t)
     'away, nobody is let in unnamed'
   )
   t.match(await run('approve', again.requestId.slice(0, 8)), { code: 0, out: /\nApproved\. Kitchen may be used/ })
-  t.match((await run('status')).out, /^NAME .*\nKitchen +connected +linux .*\n {2}load .* · mem /)
+  // It tells how its machine fares once it is approved.
+  const fares = /^NAME .*\nKitchen +connected +linux .*\n {2}load .* · mem /
+  await until(
+    async () => (await run('status')).out,
+    (out) => fares.test(out)
+  )
   t.match(await json('status', '--connected'), { nodes: [{ nodeId, connected: true, approvalState: 'approved' }] })
   t.match(await json('list', '--last-connected', '1h'), { pending: [], paired: [{ nodeId }] })
   t.match(await json('list', '--last-connected', '1ms'), { pending: [], paired: [] })
@@ -450,7 +455,7 @@ t.test('where the policy asks a person, the run waits for that', async (t) => {
     t.match(denied.said, { stdout: '', stderr: /error: somebody refused this; nothing ran on Kitchen\n/ })
   })
   await t.test('and nobody is asked about what nobody could judge', async (t) => {
-    const refused = await there('--', 'sh', '-c', 'echo no')
+    const refused = await there('--', 'sh', '-c', 'echo no; exit 3')
     t.match(refused, {
       code: 126,
       stdout: '',
