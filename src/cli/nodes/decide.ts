@@ -1,10 +1,11 @@
+import type { NodeRequest } from '../../client/node-entry.ts'
 import { type Scope, satisfies } from '../../protocol/scopes.ts'
 import { consent } from '../confirm.ts'
 import { nodeName } from '../find-node.ts'
 import type { TargetOptions } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { printable, printJson, styleOf } from '../output.ts'
-import { allRequests, type Request, withAsk } from './inventory.ts'
+import { allRequests, withAsk } from './inventory.ts'
 import { printRequests, takes } from './requests.ts'
 
 /** How a request is approved. */
@@ -51,7 +52,7 @@ export function reject(io: Io, id: string, options: TargetOptions): Promise<void
   })
 }
 
-function chosen(requests: readonly Request[], id: string | undefined): Request {
+function chosen(requests: readonly NodeRequest[], id: string | undefined): NodeRequest {
   const fix = 'openclaw nodes pending'
   if (id === undefined) {
     const [only, ...others] = requests
@@ -70,9 +71,9 @@ function chosen(requests: readonly Request[], id: string | undefined): Request {
 }
 
 // The gateway would refuse it as well; here what is missing can be said before.
-function permit(request: Request, held: ReadonlySet<string>): void {
+function permit(request: NodeRequest, held: ReadonlySet<Scope>): void {
   const { requiredApproveScopes = [], requestId } = request
-  const missing = requiredApproveScopes.find((scope) => !satisfies(held as ReadonlySet<Scope>, scope))
+  const missing = requiredApproveScopes.find((scope) => !satisfies(held, scope as Scope))
   if (missing === undefined) return
   throw new CliError('MISSING_SCOPE', `approving this takes ${takes(request)}, and this credential has not got it`, {
     fix: `openclaw nodes approve ${requestId} (on the gateway host)`

@@ -1,5 +1,6 @@
+import type { NodeEntry, NodeRequest } from '../../client/node-entry.ts'
 import type { Scope } from '../../protocol/scopes.ts'
-import { findNode, type NodeEntry, nodeName } from '../find-node.ts'
+import { findNode, nodeName } from '../find-node.ts'
 import { parseTimeout, type TargetOptions, withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { formatDuration } from '../output.ts'
@@ -7,57 +8,6 @@ import { formatDuration } from '../output.ts'
 /** Which node a command is about. */
 export interface NodeOptions extends TargetOptions {
   node?: string
-}
-
-/** How a node's machine fares, as `node.list` tells it. */
-export interface Stats {
-  cpuCount: number
-  loadAverage?: readonly number[]
-  memoryTotalBytes: number
-  memoryFreeBytes: number
-  diskAvailableBytes?: number
-  updatedAtMs?: number
-}
-
-/** A node, as `node.list` and `node.describe` tell it. */
-export interface Node extends NodeEntry {
-  platform?: string
-  version?: string
-  clientId?: string
-  deviceFamily?: string
-  modelIdentifier?: string
-  hostStats?: Stats
-  caps?: string[]
-  commands?: string[]
-  permissions?: Record<string, boolean>
-  approvalState?: string
-  pendingRequestId?: string
-  pendingDeclaredCaps?: string[]
-  pendingDeclaredCommands?: string[]
-  pendingDeclaredPermissions?: Record<string, boolean>
-  connectedAtMs?: number
-  lastConnectedAtMs?: number
-  lastDisconnectedAtMs?: number
-  lastSeenAtMs?: number
-  lastActiveAtMs?: number
-  active?: boolean
-  approvedAtMs?: number
-  paired?: boolean
-}
-
-/** What a node would like to be allowed, as `node.pair.list` tells it. */
-export interface Request {
-  requestId: string
-  nodeId: string
-  displayName?: string
-  platform?: string
-  version?: string
-  remoteIp?: string
-  caps?: string[]
-  commands?: string[]
-  permissions?: Record<string, boolean>
-  requiredApproveScopes?: Scope[]
-  ts: number
 }
 
 /** Calls a method and resolves with its result. */
@@ -71,23 +21,23 @@ export function withAsk<T>(
   io: Io,
   options: TargetOptions,
   scopes: readonly Scope[],
-  work: (ask: Ask, held: ReadonlySet<string>, owner: boolean) => Promise<T>
+  work: (ask: Ask, held: ReadonlySet<Scope>, owner: boolean) => Promise<T>
 ): Promise<T> {
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
   return withGateway(io, options, { scopes, timeoutMs }, ({ client, hello, endpoint }) => {
     const ask: Ask = (method, params = {}) => client.request(method, params, { timeoutMs })
-    return work(ask, new Set(hello.auth?.scopes ?? []), endpoint.kind === 'socket')
+    return work(ask, new Set((hello.auth?.scopes ?? []) as Scope[]), endpoint.kind === 'socket')
   })
 }
 
 /** Every node that the gateway knows. */
-export async function allNodes(ask: Ask): Promise<Node[]> {
-  return (await ask<{ nodes?: Node[] }>('node.list')).nodes ?? []
+export async function allNodes(ask: Ask): Promise<NodeEntry[]> {
+  return (await ask<{ nodes?: NodeEntry[] }>('node.list')).nodes ?? []
 }
 
 /** Every request of a node that waits, the newest first. */
-export async function allRequests(ask: Ask): Promise<Request[]> {
-  const { pending = [] } = await ask<{ pending?: Request[] }>('node.pair.list')
+export async function allRequests(ask: Ask): Promise<NodeRequest[]> {
+  const { pending = [] } = await ask<{ pending?: NodeRequest[] }>('node.pair.list')
   return pending.toSorted((a, b) => b.ts - a.ts)
 }
 
@@ -106,8 +56,8 @@ export function nodeWord(word: string | undefined, { node }: NodeOptions, usage:
 }
 
 /** The node that is to do something: the one that is named, or the only one here that can. */
-export function workingNode(nodes: readonly Node[], which: string | undefined, command: string): Node {
-  const can = (node: Node) => node.connected === true && node.commands?.includes(command) === true
+export function workingNode(nodes: readonly NodeEntry[], which: string | undefined, command: string): NodeEntry {
+  const can = (node: NodeEntry) => node.connected === true && node.commands?.includes(command) === true
   if (which !== undefined) {
     const node = findNode(nodes, which, true)
     if (!can(node)) throw cannot(node, command)
@@ -128,7 +78,7 @@ export function workingNode(nodes: readonly Node[], which: string | undefined, c
   })
 }
 
-function cannot(node: Node, command: string): CliError {
+function cannot(node: NodeEntry, command: string): CliError {
   const { connected, pendingRequestId, pendingDeclaredCommands = [] } = node
   const name = nodeName(node)
   if (connected !== true) {
@@ -147,7 +97,7 @@ function cannot(node: Node, command: string): CliError {
 }
 
 /** Whether a node is here, or when it was. */
-export function presence({ connected, lastDisconnectedAtMs, lastSeenAtMs, lastConnectedAtMs }: Node): string {
+export function presence({ connected, lastDisconnectedAtMs, lastSeenAtMs, lastConnectedAtMs }: NodeEntry): string {
   if (connected === true) return 'connected'
   const times = [lastDisconnectedAtMs, lastSeenAtMs, lastConnectedAtMs].filter((each) => each !== undefined)
   return times.length === 0 ? 'never seen' : `seen ${ago(Math.max(...times))}`

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import type { NodeEntry } from '../../client/node-entry.ts'
 import { invokeScope } from '../../nodes/policy.ts'
 import type { Scope } from '../../protocol/scopes.ts'
 import { nodeName } from '../find-node.ts'
 import { withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { printJson } from '../output.ts'
-import { type Ask, allNodes, type Node, type NodeOptions, quoted, workingNode } from './inventory.ts'
+import { type Ask, allNodes, type NodeOptions, quoted, workingNode } from './inventory.ts'
 import { explainNode } from './refusal.ts'
 
 /** What a node is asked to do. */
@@ -68,7 +69,7 @@ async function ask(
   io: Io,
   options: NodeOptions & { invokeTimeout?: string },
   { command, params, key }: { command: string; params: object; key: string | undefined }
-): Promise<{ node: Node; payload: unknown }> {
+): Promise<{ node: NodeEntry; payload: unknown }> {
   const invokeMs = milliseconds(options.invokeTimeout, '--invoke-timeout', INVOKE_MS)
   const timeoutMs = Math.max(milliseconds(options.timeout, '--timeout', TRANSPORT_MS), invokeMs + GRACE_MS)
   const scopes: Scope[] = ['operator.read', 'operator.pairing', invokeScope(command)]

@@ -1,8 +1,9 @@
+import type { NodeEntry } from '../../client/node-entry.ts'
 import { consent } from '../confirm.ts'
 import { findNode, nodeName } from '../find-node.ts'
 import { CliError, type Io } from '../io.ts'
 import { printable, printJson } from '../output.ts'
-import { allNodes, type Node, type NodeOptions, nodeWord, withAsk } from './inventory.ts'
+import { allNodes, type NodeOptions, nodeWord, withAsk } from './inventory.ts'
 
 /** What a node is to be called. */
 export interface RenameOptions extends NodeOptions {
@@ -52,7 +53,7 @@ function withNode(
   io: Io,
   which: string,
   options: NodeOptions,
-  work: (ask: Parameters<Work>[0], node: Node) => Promise<void>
+  work: (ask: Parameters<Work>[0], node: NodeEntry) => Promise<void>
 ): Promise<void> {
   return withAsk(io, options, ['operator.read', 'operator.pairing', 'operator.admin'], async (ask) =>
     work(ask, findNode(await allNodes(ask), which))

@@ -1,7 +1,8 @@
 import { GatewayError } from '../../client/gateway-error.ts'
+import type { NodeEntry } from '../../client/node-entry.ts'
 import { nodeName } from '../find-node.ts'
 import { CliError } from '../io.ts'
-import { type Node, quoted } from './inventory.ts'
+import { quoted } from './inventory.ts'
 
 /** The command that a node was asked by. */
 export type Verb = 'invoke' | 'notify' | 'run'
@@ -23,7 +24,7 @@ function nodeFailure(error: unknown): NodeFailure | undefined {
 const DENIED = /^(?:[A-Z_]+: )*(SYSTEM_RUN_DENIED|SYSTEM_RUN_DISABLED): (.*)$/s
 
 /** Turns what a node, or the gateway for it, refused into what a person can act on; other errors pass through. */
-export function explainNode(error: unknown, node: Node, verb: Verb): unknown {
+export function explainNode(error: unknown, node: NodeEntry, verb: Verb): unknown {
   if (!(error instanceof GatewayError)) return error
   const name = nodeName(node)
   const { code, reason } = (error.details ?? {}) as { code?: string; reason?: string }

@@ -1,3 +1,4 @@
+import type { NodeRequest } from '../../client/node-entry.ts'
 import { ownFix } from '../errors.ts'
 import { nodeName } from '../find-node.ts'
 import type { Io } from '../io.ts'
@@ -5,13 +6,13 @@ import { printable, styleOf } from '../output.ts'
 import { shortScope } from '../scope-words.ts'
 import { tableLayout } from '../table.ts'
 import { indented } from '../wrap.ts'
-import { ago, type Request } from './inventory.ts'
+import { ago } from './inventory.ts'
 import { approvalTakes, meaningOf, permissionsOf } from './words.ts'
 
 /** Prints what waits, what approving it would grant, what that takes, and the command that does it. */
-export function printRequests(io: Io, requests: readonly Request[]): void {
+export function printRequests(io: Io, requests: readonly NodeRequest[]): void {
   const style = styleOf(io)
-  const { head, line } = tableLayout<Request>(
+  const { head, line } = tableLayout<NodeRequest>(
     io,
     [
       { title: 'REQUEST', text: ({ requestId }) => requestId.slice(0, 8) },
@@ -33,7 +34,7 @@ export function printRequests(io: Io, requests: readonly Request[]): void {
 }
 
 /** The scope that approving a request takes. */
-export function takes({ requiredApproveScopes, commands = [] }: Request): string {
+export function takes({ requiredApproveScopes, commands = [] }: NodeRequest): string {
   const last = requiredApproveScopes?.at(-1)
   return last === undefined ? approvalTakes(commands) : shortScope(last)
 }
@@ -44,7 +45,7 @@ export function approveCommand(io: Io, requestId: string): string {
   return printable(ownFix(io, fix, false).command)
 }
 
-function detailsOf({ commands = [], caps = [], permissions }: Request): string[] {
+function detailsOf({ commands = [], caps = [], permissions }: NodeRequest): string[] {
   const permitted = permissionsOf(permissions)
   return [
     commands.length === 0 ? undefined : `commands: ${commands.join(', ')}`,

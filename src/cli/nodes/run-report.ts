@@ -1,10 +1,11 @@
 import { GatewayError } from '../../client/gateway-error.ts'
+import type { NodeEntry } from '../../client/node-entry.ts'
 import type { NodeRunResult } from '../../client/node-run.ts'
 import { nodeName } from '../find-node.ts'
 import { CliError, type Io } from '../io.ts'
 import { formatDuration, printJson } from '../output.ts'
 import { exitCodeOf } from './interrupt.ts'
-import { type Node, quoted } from './inventory.ts'
+import { quoted } from './inventory.ts'
 import { explainNode } from './refusal.ts'
 import type { RunSpec } from './run.ts'
 
@@ -16,7 +17,13 @@ const NOT_FOUND = 127
 const NOT_OURS = 255
 
 /** Says how a program ended, and ends with its exit code. */
-export function report(io: Io, node: Node, { argv, timeoutMs }: RunSpec, result: NodeRunResult, json: boolean): void {
+export function report(
+  io: Io,
+  node: NodeEntry,
+  { argv, timeoutMs }: RunSpec,
+  result: NodeRunResult,
+  json: boolean
+): void {
   const { exitCode, signal, timedOut, truncated, error } = result
   const name = nodeName(node)
   const code = codeOf(result)
@@ -52,7 +59,7 @@ function codeOf({ exitCode, signal, timedOut, error }: NodeRunResult): number {
 }
 
 /** Turns why a program did not run into what a person can act on. */
-export function explainRun(error: unknown, node: Node): unknown {
+export function explainRun(error: unknown, node: NodeEntry): unknown {
   if (!(error instanceof GatewayError)) return error
   const name = nodeName(node)
   const more = { cause: error, type: 'gateway_request_error' }

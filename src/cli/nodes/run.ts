@@ -1,4 +1,5 @@
 import type { GatewayClient } from '../../client/core.ts'
+import type { NodeEntry } from '../../client/node-entry.ts'
 import { type NodeRunResult, runOnNode } from '../../client/node-run.ts'
 import type { EventFrame } from '../../protocol/frames.ts'
 import type { Scope } from '../../protocol/scopes.ts'
@@ -9,7 +10,7 @@ import { withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { printable } from '../output.ts'
 import { Interrupt, Interrupted } from './interrupt.ts'
-import { type Ask, allNodes, type Node, type NodeOptions, TIMEOUT_MS, workingNode } from './inventory.ts'
+import { type Ask, allNodes, type NodeOptions, TIMEOUT_MS, workingNode } from './inventory.ts'
 import { RunInput } from './run-input.ts'
 import { type Piece, RunOutput } from './run-output.ts'
 import { explainRun, report, withOwnCode } from './run-report.ts'
@@ -64,7 +65,7 @@ export async function run(io: Io, argv: readonly string[], options: RunOptions):
 class Running {
   readonly #io: Io
   readonly #client: GatewayClient
-  readonly #node: Node
+  readonly #node: NodeEntry
   readonly #spec: RunSpec
   readonly #interrupt: Interrupt
   readonly #output: RunOutput | undefined
@@ -75,7 +76,7 @@ class Running {
   constructor(
     io: Io,
     client: GatewayClient,
-    node: Node,
+    node: NodeEntry,
     { spec, interrupt, output }: { spec: RunSpec; interrupt: Interrupt; output: RunOutput | undefined }
   ) {
     this.#io = io

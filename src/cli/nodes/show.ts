@@ -1,10 +1,11 @@
+import type { NodeEntry } from '../../client/node-entry.ts'
 import { parseDuration } from '../duration.ts'
 import { findNode, nodeName } from '../find-node.ts'
 import type { Io } from '../io.ts'
 import { printable, printJson, printRows, styleOf } from '../output.ts'
 import { formatMoment, tableLayout } from '../table.ts'
 import { indented } from '../wrap.ts'
-import { ago, allNodes, allRequests, type Node, type NodeOptions, nodeWord, presence, withAsk } from './inventory.ts'
+import { ago, allNodes, allRequests, type NodeOptions, nodeWord, presence, withAsk } from './inventory.ts'
 import { approveCommand, printRequests } from './requests.ts'
 import { approvalTakes, meaningOf, permissionsOf, statsOf } from './words.ts'
 
@@ -28,7 +29,7 @@ export function list(io: Io, options: FilterOptions): Promise<void> {
     }
     io.stdout(styleOf(io).bold(`Nodes (${paired.length})`))
     if (paired.length === 0) return io.stdout(none(options))
-    const { head, line } = tableLayout<Node>(
+    const { head, line } = tableLayout<NodeEntry>(
       io,
       [
         { title: 'NAME', max: 24, text: nodeName },
@@ -51,11 +52,11 @@ export function list(io: Io, options: FilterOptions): Promise<void> {
 export function status(io: Io, options: FilterOptions): Promise<void> {
   const fits = filterOf(options)
   return withAsk(io, options, ['operator.read', 'operator.pairing'], async (ask) => {
-    const answer = await ask<{ nodes?: Node[] }>('node.list')
+    const answer = await ask<{ nodes?: NodeEntry[] }>('node.list')
     const nodes = (answer.nodes ?? []).filter(fits)
     if (options.json === true) return printJson(io, { ...answer, nodes })
     if (nodes.length === 0) return io.stdout(none(options))
-    const { head, line } = tableLayout<Node>(
+    const { head, line } = tableLayout<NodeEntry>(
       io,
       [
         { title: 'NAME', max: 24, text: nodeName },
@@ -84,13 +85,13 @@ export function describe(io: Io, word: string | undefined, options: NodeOptions)
   const which = nodeWord(word, options, 'openclaw nodes describe NODE')
   return withAsk(io, options, ['operator.read', 'operator.pairing'], async (ask) => {
     const { nodeId } = findNode(await allNodes(ask), which)
-    const node = await ask<Node>('node.describe', { nodeId })
+    const node = await ask<NodeEntry>('node.describe', { nodeId })
     if (options.json === true) printJson(io, node)
     else printNode(io, node)
   })
 }
 
-function printNode(io: Io, node: Node): void {
+function printNode(io: Io, node: NodeEntry): void {
   const { commands = [], caps = [], remoteIp = 'this host', platform, deviceFamily, modelIdentifier } = node
   const approved = node.approvalState === 'approved' || node.approvalState === 'pending-reapproval'
   io.stdout(styleOf(io).bold(nodeName(node)))
@@ -115,7 +116,7 @@ function printNode(io: Io, node: Node): void {
 }
 
 // What is new of it is what a person decides about; what is approved already stays so.
-function printPending(io: Io, node: Node, requestId: string): void {
+function printPending(io: Io, node: NodeEntry, requestId: string): void {
   const { pendingDeclaredCommands: asked = [], pendingDeclaredCaps = [], commands = [], caps = [] } = node
   const style = styleOf(io)
   const fresh = asked.filter((name) => !commands.includes(name))
@@ -135,7 +136,7 @@ function say(io: Io, paint: (text: string) => string, text: string): void {
   io.stdout(paint(indented(printable(text), 0, 100)))
 }
 
-function filterOf({ connected, lastConnected }: FilterOptions): (node: Node) => boolean {
+function filterOf({ connected, lastConnected }: FilterOptions): (node: NodeEntry) => boolean {
   const since = lastConnected === undefined ? undefined : Date.now() - parseDuration(lastConnected, '--last-connected')
   return (node) =>
     (connected !== true || node.connected === true) &&
@@ -148,13 +149,13 @@ function none({ connected, lastConnected }: FilterOptions): string {
     : 'No nodes. Lend a machine: openclaw node run --host GATEWAY (there), then openclaw devices list (here).'
 }
 
-function stateOf(node: Node): string {
+function stateOf(node: NodeEntry): string {
   const words = { 'pending-approval': 'unapproved', 'pending-reapproval': 'asks for more', unapproved: 'unapproved' }
   const state = words[node.approvalState as keyof typeof words]
   return [presence(node), state].filter((each) => each !== undefined).join(', ')
 }
 
-function paintState(io: Io): (node: Node) => (text: string) => string {
+function paintState(io: Io): (node: NodeEntry) => (text: string) => string {
   const style = styleOf(io)
   return ({ connected, approvalState }) =>
     connected !== true ? style.dim : approvalState === 'approved' ? style.green : style.yellow
@@ -164,7 +165,7 @@ function lastConnect(ts: number | undefined): string {
   return ts === undefined ? 'never' : ago(ts)
 }
 
-function activityOf({ lastActiveAtMs, active }: Node): string | undefined {
+function activityOf({ lastActiveAtMs, active }: NodeEntry): string | undefined {
   if (lastActiveAtMs === undefined) return undefined
   return `${active === true ? 'active, ' : ''}last input ${ago(lastActiveAtMs)}`
 }

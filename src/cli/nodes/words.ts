@@ -1,7 +1,8 @@
+import type { HostStats } from '../../client/node-entry.ts'
 import { approvalScopes } from '../../nodes/policy.ts'
 import { formatBytes } from '../output.ts'
 import { shortScope } from '../scope-words.ts'
-import { ago, type Stats } from './inventory.ts'
+import { ago } from './inventory.ts'
 
 /** What it means to a node's owner that it does what begins so. The longest beginning counts. */
 const MEANINGS: Readonly<Record<string, string>> = {
@@ -56,12 +57,14 @@ export function permissionsOf(permissions: Readonly<Record<string, boolean>> = {
 }
 
 /** How a node's machine fares: load, memory and disk; from when it is, where that was not just now. */
-export function statsOf(stats: Stats | undefined, connected: boolean | undefined): string | undefined {
+export function statsOf(stats: HostStats | undefined, connected: boolean | undefined): string | undefined {
   if (stats === undefined) return undefined
   const { loadAverage, cpuCount, memoryTotalBytes, memoryFreeBytes, diskAvailableBytes, updatedAtMs } = stats
   const parts = [
-    loadAverage?.[0] === undefined ? undefined : `load ${loadAverage[0].toFixed(1)}/${cpuCount}`,
-    `mem ${size(memoryTotalBytes - memoryFreeBytes)} of ${size(memoryTotalBytes)}`,
+    loadAverage === undefined || cpuCount === undefined ? undefined : `load ${loadAverage[0].toFixed(1)}/${cpuCount}`,
+    memoryTotalBytes === undefined || memoryFreeBytes === undefined
+      ? undefined
+      : `mem ${size(memoryTotalBytes - memoryFreeBytes)} of ${size(memoryTotalBytes)}`,
     diskAvailableBytes === undefined ? undefined : `disk ${size(diskAvailableBytes)} free`
   ]
   const age = connected === true || updatedAtMs === undefined ? '' : ` (last known ${ago(updatedAtMs)})`
