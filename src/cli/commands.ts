@@ -31,7 +31,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'Say what agents may run, and answer what waits',
     load: () => import('./commands/approvals.ts')
   },
-  { name: 'nodes', summary: 'See nodes, and have them do things', load: () => import('./commands/nodes.ts') },
+  { name: 'nodes', summary: 'See, approve and use the machines lent to it', load: () => import('./commands/nodes.ts') },
   { name: 'node', summary: 'Let a gateway run commands on this machine', load: () => import('./commands/node.ts') },
   { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
   {
@@ -55,6 +55,7 @@ export const EXAMPLES: readonly (readonly [command: string, what: string])[] = [
   ['openclaw dashboard', 'open the Control UI, signed in'],
   ['openclaw health', 'ask the gateway on this host how it is'],
   ['openclaw devices approve --latest', 'let the device in that just asked'],
+  ['openclaw nodes run --node kitchen -- uname -a', 'run a program on a node'],
   ['openclaw config get gateway.port', 'read a setting'],
   ['openclaw gateway call system-presence --json', 'call any method'],
   ['openclaw --profile test gateway --port 19100', 'run a second, separate gateway']

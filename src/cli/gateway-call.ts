@@ -21,14 +21,19 @@ export interface TargetOptions {
   json?: boolean
 }
 
-/** Adds `--url`, `--port`, `--token`, `--password`, `--timeout` and `--json` to a command (R21). */
-export function addTargetOptions(command: Command, timeoutMs: number): Command {
+/**
+ * Adds `--url`, `--port`, `--token`, `--password`, `--timeout` and `--json` to a command (R21); without a time, the
+ * command has a `--timeout` of its own.
+ */
+export function addTargetOptions(command: Command, timeoutMs: number | undefined): Command {
+  if (timeoutMs !== undefined) {
+    command.option('--timeout <ms>', 'How long to wait, in milliseconds', String(timeoutMs))
+  }
   return command
     .option('--url <url>', 'Gateway WebSocket URL; needs --token or --password beside it')
     .option('--port <port>', 'A gateway on this host, by its port')
     .option('--token <token>', 'Gateway token')
     .option('--password <password>', 'Gateway password')
-    .option('--timeout <ms>', 'How long to wait, in milliseconds', String(timeoutMs))
     .option('--json', 'Print JSON')
 }
 

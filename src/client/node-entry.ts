@@ -22,13 +22,20 @@ export interface NodeEntry {
   caps?: string[]
   commands?: string[]
   permissions?: Record<string, boolean>
+  paired?: boolean
+  approvedAtMs?: number
   approvalState?: string
   pendingRequestId?: string
   pendingDeclaredCaps?: string[]
   pendingDeclaredCommands?: string[]
+  pendingDeclaredPermissions?: Record<string, boolean>
   connected?: boolean
+  connectedAtMs?: number
   lastConnectedAtMs?: number
+  lastDisconnectedAtMs?: number
   lastSeenAtMs?: number
+  lastActiveAtMs?: number
+  active?: boolean
   hostStats?: HostStats
 }
 
@@ -42,6 +49,7 @@ export interface NodeRequest {
   remoteIp?: string
   caps?: string[]
   commands?: string[]
+  permissions?: Record<string, boolean>
   requiredApproveScopes?: string[]
   ts: number
 }

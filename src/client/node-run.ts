@@ -17,11 +17,17 @@ export interface NodeRun {
   timeoutMs?: number | undefined
   /** Keeps its standard input open for `node.invoke.input`. */
   input?: boolean | undefined
+  /** Names the stream of each piece of output, and tells how much input was taken. */
+  apart?: boolean | undefined
+  /** Tells nobody else how it ended. */
+  quiet?: boolean | undefined
 }
 
 /** What a program on a node came to. */
 export interface NodeRunResult {
   exitCode?: number | null
+  /** What ended it, where no exit code says so. */
+  signal?: string
   timedOut: boolean
   success: boolean
   stdout: string
@@ -41,6 +47,8 @@ export interface NodeRunEvents {
 /** As long as a gateway waits for anything, and a little longer. */
 const LONGEST_MS = 86_400_000
 const ANSWER_MS = 15_000
+/** How long a person has to answer. */
+const DECISION_MS = 30 * 60_000
 
 /**
  * Runs a program on a node. Where the node's policy wants a person to allow it, the run waits for that, and then is for
@@ -51,39 +59,51 @@ export async function runOnNode(
   run: NodeRun,
   { started, waits }: NodeRunEvents
 ): Promise<NodeRunResult> {
-  const { nodeId, command, cwd, env, timeoutMs, input } = run
-  const limits = { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(input === true ? { stdin: 'pipe' } : {}) }
+  const { nodeId, command, cwd, env, timeoutMs, input, apart, quiet } = run
+  const manner = {
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(input === true ? { stdin: 'pipe' } : {}),
+    ...(apart === true ? { streams: 'apart' } : {}),
+    ...(quiet === true ? { suppressNotifyOnExit: true } : {})
+  }
+  // The node ends it; the gateway gives up later, so that what it wrote until then arrives.
+  const waitMs = timeoutMs === undefined ? LONGEST_MS : Math.min(timeoutMs + ANSWER_MS, LONGEST_MS)
   const about = { command, ...(cwd === undefined ? {} : { cwd }), ...(env === undefined ? {} : { env }) }
   try {
-    return await invoke<NodeRunResult>('system.run', { ...about, ...limits }, LONGEST_MS)
+    return await invoke<NodeRunResult>('system.run', { ...about, ...manner }, waitMs)
   } catch (error) {
     if (!wantsApproval(error)) throw error
   }
-  const { plan } = await invoke<{ plan: Json }>('system.run.prepare', about, ANSWER_MS)
+  const { plan, execPolicy } = await invoke<{ plan: Json; execPolicy?: Json }>('system.run.prepare', about, ANSWER_MS)
   const id = randomId()
-  waits(id)
   const { commandText, argv, ...rest } = plan
   const asked = { nodeId, host: 'node', systemRunPlan: plan, command: commandText, commandArgv: argv, cwd: rest.cwd }
+  const more = { ...execPolicy, ...(env === undefined ? {} : { env }), timeoutMs: DECISION_MS, twoPhase: true }
+  await client.request('exec.approval.request', { id, ...asked, ...more })
+  // Only now is there something to answer.
+  waits(id)
   const { decision } = await client.request<{ decision: string | null }>(
-    'exec.approval.request',
-    { id, ...asked, ...(env === undefined ? {} : { env }), twoPhase: true },
-    { timeoutMs: LONGEST_MS, expectFinal: true }
+    'exec.approval.waitDecision',
+    { id },
+    { timeoutMs: DECISION_MS + ANSWER_MS }
   )
   if (decision !== 'allow-once' && decision !== 'allow-always') {
-    const message = decision === 'deny' ? 'this command was denied' : 'nobody allowed this command in time'
-    throw new GatewayError('UNAVAILABLE', message, { details: { code: 'APPROVAL_DENIED' } })
+    const denied = decision === 'deny'
+    const message = denied ? 'this command was denied' : 'nobody allowed this command in time'
+    throw new GatewayError('UNAVAILABLE', message, {
+      details: { code: denied ? 'APPROVAL_DENIED' : 'APPROVAL_EXPIRED' }
+    })
   }
   const allowed = { approved: true, approvalDecision: decision, runId: id, systemRunPlan: plan }
   const same = { command: argv, rawCommand: commandText, cwd: rest.cwd, ...(env === undefined ? {} : { env }) }
-  return invoke<NodeRunResult>('system.run', { ...same, ...limits, ...allowed }, LONGEST_MS)
+  return invoke<NodeRunResult>('system.run', { ...same, ...manner, ...allowed }, waitMs)
 
   async function invoke<T>(name: string, params: Json, waitMs: number): Promise<T> {
     const idempotencyKey = randomId()
     started(idempotencyKey)
     const { payload } = await client.request<{ payload: T }>(
       'node.invoke',
-      // 0 is no deadline of the gateway's own.
-      { nodeId, command: name, params, idempotencyKey, timeoutMs: waitMs === LONGEST_MS ? 0 : waitMs },
+      { nodeId, command: name, params, idempotencyKey, timeoutMs: waitMs },
       { timeoutMs: waitMs + ANSWER_MS }
     )
     return payload
@@ -91,7 +111,7 @@ export async function runOnNode(
 }
 
 function wantsApproval(error: unknown): boolean {
-  return error instanceof GatewayError && /^SYSTEM_RUN_DENIED: approval required/.test(error.message)
+  return error instanceof GatewayError && /^(SYSTEM_RUN_DENIED: )+approval required/.test(error.message)
 }
 
 // A page without TLS has no `randomUUID`.

@@ -6,8 +6,11 @@ export interface Invocation {
   signal: AbortSignal
   /** Milliseconds until nobody waits for the result any more; undefined when nobody said. */
   budgetMs: number | undefined
-  /** Streams a piece of output to whoever follows this invocation. */
-  progress(chunk: string): void
+  /**
+   * Streams a piece of output to whoever follows this invocation; names its stream where they stay apart. Of `stdin`, a
+   * piece is the number of bytes that the command has taken so far.
+   */
+  progress(chunk: string, stream?: 'stdin' | 'stdout' | 'stderr'): void
   /** Hands over what the caller sends while the command runs. */
   onInput(listener: (payload: unknown) => void): void
   /** Tells the gateway of something beside the result. */
@@ -42,4 +45,9 @@ export class CommandError extends Error {
     this.name = 'CommandError'
     this.code = code
   }
+}
+
+/** More input has come than the command has read. Some of it left out would be worse than none. */
+export function inputOverflow(): CommandError {
+  return new CommandError('INPUT_OVERFLOW', 'input comes faster than the command reads it')
 }

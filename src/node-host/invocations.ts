@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Check, checker } from '../protocol/validate.ts'
-import { CommandError, type NodeCommand } from './command.ts'
+import { CommandError, inputOverflow, type NodeCommand } from './command.ts'
 import { Progress } from './progress.ts'
 
 /** A way to the gateway that an invocation came from. */
@@ -80,6 +80,7 @@ export class Invocations {
     else {
       running.earlyLength += String(payloadJSON).length
       if (running.earlyLength <= MAX_EARLY) running.early.push(data)
+      else running.abort(inputOverflow())
     }
   }
 
@@ -114,15 +115,17 @@ export class Invocations {
     const abort = (reason: CommandError) => controller.abort(reason)
     const running: Running = { abort, inputSeq: -1, early: [], earlyLength: 0 }
     this.#running.set(id, running)
-    const progress = new Progress((seq, chunk) => {
+    const progress = new Progress((seq, piece) => {
       // Whoever does not know the method follows nothing.
-      void replies.request('node.invoke.progress', { invokeId: id, nodeId: this.#nodeId, seq, chunk }).catch(() => {})
+      void replies
+        .request('node.invoke.progress', { invokeId: id, nodeId: this.#nodeId, seq, ...piece })
+        .catch(() => {})
     })
     try {
       const payload = await entry.command.run(params, {
         signal: controller.signal,
         budgetMs,
-        progress: (chunk) => progress.add(chunk),
+        progress: (chunk, stream) => progress.add(chunk, stream),
         onInput: (listener) => {
           running.input = listener
           for (const piece of running.early.splice(0)) listener(piece)

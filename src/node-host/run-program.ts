@@ -16,15 +16,15 @@ export interface ProgramRun {
   /** Ends it early. */
   signal: AbortSignal
   /** Hears its output as text, as it comes. */
-  onOutput?(text: string): void
+  onOutput?(text: string, stream: 'stdout' | 'stderr'): void
   /** Hands over its standard input; without this it has none. */
   onStart?(input: ProgramInput): void
 }
 
 /** The standard input of a running program. */
 export interface ProgramInput {
-  /** Reports whether the program still takes its input. */
-  write(data: Buffer): boolean
+  /** Reports whether there was room for it. `taken` hears when the program's end of the pipe has it. */
+  write(data: Buffer, taken?: () => void): boolean
   end(): void
 }
 
@@ -32,6 +32,8 @@ export interface ProgramInput {
 export interface ProgramResult {
   /** Undefined when it was ended by a signal, or never started. */
   exitCode: number | undefined
+  /** The signal that ended it. */
+  signal: NodeJS.Signals | undefined
   timedOut: boolean
   stdout: string
   stderr: string
@@ -68,7 +70,7 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
     const closed = Promise.withResolvers<void>()
     let timedOut = false
     let ending: Promise<void> | undefined
-    let exit: { code: number | null } | undefined
+    let exit: { code: number | null; signal: NodeJS.Signals | null } | undefined
     const stop = () => {
       if (child.pid !== undefined) ending ??= endGroup(child.pid, closed.promise)
     }
@@ -90,6 +92,7 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
       const code = exit?.code ?? undefined
       resolve({
         exitCode: timedOut ? TIMED_OUT : code,
+        signal: exit?.signal ?? undefined,
         timedOut,
         ...output.end(),
         truncated: output.truncated,
@@ -102,8 +105,8 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
       run.signal.removeEventListener('abort', stop)
       resolve(neverStarted(error))
     })
-    child.once('exit', (code) => {
-      exit = { code }
+    child.once('exit', (code, signal) => {
+      exit = { code, signal }
       drain = setTimeout(finish, DRAIN_MS)
     })
     child.once('close', () => {
@@ -113,7 +116,7 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
     for (const name of ['stdout', 'stderr'] as const) {
       child[name]?.on('data', (bytes: Buffer) => {
         const text = output.take(name, bytes)
-        if (text !== '') run.onOutput?.(text)
+        if (text !== '') run.onOutput?.(text, name)
       })
     }
     if (run.onStart !== undefined && child.stdin !== null && child.pid !== undefined) run.onStart(inputOf(child.stdin))
@@ -124,16 +127,22 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
 
 function neverStarted(error: unknown): ProgramResult {
   const message = error instanceof Error ? error.message : String(error)
-  return { exitCode: undefined, timedOut: false, stdout: '', stderr: '', truncated: false, error: message }
+  const nothing = { exitCode: undefined, signal: undefined, stdout: '', stderr: '' }
+  return { ...nothing, timedOut: false, truncated: false, error: message }
 }
 
 function inputOf(stdin: NonNullable<ChildProcess['stdin']>): ProgramInput {
   // A program that has closed its input is not in error.
   stdin.on('error', () => {})
   return {
-    write(data) {
-      if (!stdin.writable || stdin.writableLength + data.length > MAX_INPUT_BACKLOG) return false
-      stdin.write(data)
+    write(data, taken) {
+      if (!stdin.writable) {
+        // Nobody reads it any more, and whoever sends it need not wait.
+        taken?.()
+        return true
+      }
+      if (stdin.writableLength + data.length > MAX_INPUT_BACKLOG) return false
+      stdin.write(data, taken && (() => taken()))
       return true
     },
     end: () => stdin.end()

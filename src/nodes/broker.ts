@@ -5,7 +5,7 @@ import { Deadlines } from './deadlines.ts'
 import { ExecRuns, execRunOf } from './exec-runs.ts'
 import type { Defer } from './foreground.ts'
 import { Groups } from './groups.ts'
-import type { Asker, Invocation, Invoke, InvokeResult, NodeResult, Outcome } from './invocation.ts'
+import type { Asker, Invocation, Invoke, InvokeResult, NodeResult, Outcome, Piece } from './invocation.ts'
 import { InvokeStats } from './invoke-stats.ts'
 import type { CommandPolicy } from './policy.ts'
 import { failed, forbidden, type NodeError, notConnected, pairingChanged, tooMany } from './refusals.ts'
@@ -38,6 +38,8 @@ export const INVOKE = {
   retryMs: 250
 } as const
 
+const GONE = 'the caller is gone'
+
 /** Carries commands to nodes and results back. Nothing of it touches the disk. */
 export class Broker {
   readonly stats = new InvokeStats()
@@ -48,6 +50,8 @@ export class Broker {
   readonly #running = new Map<string, Invocation>()
   readonly #bySession = new Groups<NodeSession, Invocation>()
   readonly #byCaller = new Groups<string, Invocation>()
+  /** What is not sent yet, by who asked for it. */
+  readonly #preparing = new Groups<string, Invocation>()
   readonly #deadlines = new Deadlines<Invocation>((each) => this.#timeOut(each))
 
   constructor(deps: BrokerDeps) {
@@ -107,14 +111,14 @@ export class Broker {
   }
 
   /** Passes a piece of output on to whoever waits; reports whether anybody does. */
-  progress(connId: string, invokeId: string, seq: number, chunk: string): boolean {
+  progress(connId: string, invokeId: string, seq: number, piece: Piece): boolean {
     const invocation = this.#of(connId, invokeId)
     if (invocation === undefined) return false
     // A piece that comes late would be out of order.
     if (seq <= invocation.progressSeq) return true
     invocation.progressSeq = seq
     const { nodeId, idempotencyKey } = invocation.request
-    const payload = { idempotencyKey, invokeId, nodeId, seq, chunk }
+    const payload = { idempotencyKey, invokeId, nodeId, seq, ...piece }
     for (const each of invocation.waiting) this.#deps.tell(each, 'node.invoke.progress', payload)
     return true
   }
@@ -143,10 +147,11 @@ export class Broker {
 
   /** Gives up what nobody waits for any more. */
   callerLeft(connId: string): void {
+    for (const invocation of this.#preparing.of(connId)) invocation.abandoned = true
     for (const invocation of this.#byCaller.of(connId)) {
       this.#byCaller.delete(connId, invocation)
       invocation.waiting.delete(connId)
-      if (invocation.waiting.size === 0) this.#cancel(invocation, 'the caller is gone')
+      if (invocation.waiting.size === 0) this.#cancel(invocation, GONE)
     }
   }
 
@@ -182,14 +187,21 @@ export class Broker {
       run: undefined,
       waiting: new Set(),
       ...settle,
+      abandoned: false,
       attempts: 0,
       progressSeq: -1,
       inputSeq: 0
     }
     if (prepare !== undefined) {
-      const params = await prepare(request.params)
-      invocation.paramsJSON = textOf(params)
-      invocation.run = execRunOf(params)
+      this.#preparing.add(asker.connId, invocation)
+      try {
+        const params = await prepare(request.params)
+        invocation.paramsJSON = textOf(params)
+        invocation.run = execRunOf(params)
+      } finally {
+        this.#preparing.delete(asker.connId, invocation)
+      }
+      if (invocation.abandoned) throw failed({ code: 'CANCELLED', message: GONE })
       // It may have taken a while.
       invocation.session = this.#admit(request) ?? (await this.#absent(request.nodeId))
     }

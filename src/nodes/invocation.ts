@@ -27,6 +27,12 @@ export interface InvokeResult {
   payloadJSON: string | null
 }
 
+/** A piece of output, and of which stream where the node tells them apart; of `stdin`, how much of it was taken. */
+export interface Piece {
+  chunk: string
+  stream?: 'stdin' | 'stdout' | 'stderr' | undefined
+}
+
 /** What a node says that came of a command. */
 export interface NodeResult {
   ok: boolean
@@ -51,6 +57,8 @@ export interface Invocation extends Timed {
   readonly answer: Answer<Invocation> | undefined
   readonly resolve: (result: InvokeResult) => void
   readonly reject: (error: Error) => void
+  /** Nobody waits any more for what has not been sent yet. */
+  abandoned: boolean
   /** How often the node said that it was not ready. */
   attempts: number
   /** The last piece of output that was passed on, and of input that was sent. */

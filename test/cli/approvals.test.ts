@@ -150,19 +150,26 @@ t.test('a profile has a policy of its own', async (t) => {
 
 t.test('a node is found by its id, name, address, or the start of its id', async (t) => {
   const nodes = [
-    { nodeId: 'abc1', displayName: 'Kitchen', remoteIp: '192.0.2.1' },
-    { nodeId: 'abc2', displayName: 'abc1' },
+    { nodeId: 'abcdef1', displayName: 'Kitchen', remoteIp: '192.0.2.1', connected: true },
+    { nodeId: 'abcdef2', displayName: 'abcdef1' },
     { nodeId: 'b', displayName: 'Twin', remoteIp: '192.0.2.1' },
-    { nodeId: 'c', displayName: 'twin' }
+    { nodeId: 'c', displayName: 'twin' },
+    { nodeId: 'd', displayName: '192.0.2.9', connected: true },
+    { nodeId: 'e', displayName: 'old', remoteIp: '192.0.2.9' },
+    { nodeId: 'f', displayName: 'OLD', connected: true }
   ]
   const rows: [which: string, found: string | RegExp][] = [
-    ['abc1', 'abc1'],
-    ['kitchen', 'abc1'],
+    ['abcdef1', 'abcdef1'],
+    ['ABCDEF2', 'abcdef2'],
+    ['kitchen', 'abcdef1'],
     [' b ', 'b'],
     ['c', 'c'],
-    ['abc', /"abc" is 2 nodes: abc1, abc2/],
-    ['twin', /"twin" is 2 nodes: b, c/],
-    ['192.0.2.1', /is 2 nodes/],
+    ['192.0.2.9', 'e'],
+    ['abcdef', /"abcdef" may be any of 2 nodes: Kitchen \(abcdef1\), abcdef1 \(abcdef2\)/],
+    ['abcde', /there is no node "abcde"/],
+    ['twin', /"twin" may be any of 2 nodes: Twin \(b\), twin \(c\)/],
+    ['old', /"old" may be any of 2 nodes/],
+    ['192.0.2.1', /may be any of 2 nodes/],
     ['', /there is no node ""/],
     ['x', /there is no node "x"/]
   ]
@@ -170,6 +177,14 @@ t.test('a node is found by its id, name, address, or the start of its id', async
     if (typeof found === 'string') t.equal(findNode(nodes, which).nodeId, found, which)
     else t.throws(() => findNode(nodes, which), { message: found }, which)
   }
+  for (const [which, found] of [
+    ['old', 'f'],
+    ['192.0.2.1', 'abcdef1'],
+    ['abcdef', 'abcdef1']
+  ]) {
+    t.equal(findNode(nodes, which!, true).nodeId, found, `${which}, of those that are here`)
+  }
+  t.throws(() => findNode(nodes, 'twin', true), { message: /any of 2 nodes/ })
   t.throws(
     () => findNode([], 'x'),
     new CliError('NODE_UNKNOWN', 'there is no node "x"', { fix: 'openclaw nodes list' })

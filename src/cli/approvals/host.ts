@@ -1,6 +1,6 @@
 import type { ApprovalsSnapshot } from '../../approvals/document.ts'
 import type { Approvals } from '../../approvals/schema.ts'
-import { findNode, type NodeEntry } from '../find-node.ts'
+import { findNode, type NodeEntry, nodeName } from '../find-node.ts'
 import { parseTimeout, placesOf, type TargetOptions, withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 
@@ -49,8 +49,9 @@ export async function withHost<T>(io: Io, options: HostOptions, work: (host: Hos
     const ask: Ask = (method, params) => client.request(method, params, { timeoutMs })
     if (node === undefined) return work(remoteHost('the gateway', ask, 'exec.approvals', {}))
     const { nodes = [] } = await ask<{ nodes?: NodeEntry[] }>('node.list', {})
-    const { nodeId, displayName } = findNode(nodes, node)
-    return work(remoteHost(`node ${displayName ?? nodeId}`, ask, 'exec.approvals.node', { nodeId }))
+    const found = findNode(nodes, node, true)
+    const { nodeId } = found
+    return work(remoteHost(`node ${nodeName(found)}`, ask, 'exec.approvals.node', { nodeId }))
   })
 }
 

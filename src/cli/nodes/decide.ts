@@ -1,74 +1,81 @@
 import type { NodeRequest } from '../../client/node-entry.ts'
+import { type Scope, satisfies } from '../../protocol/scopes.ts'
 import { consent } from '../confirm.ts'
-import { findNode } from '../find-node.ts'
+import { nodeName } from '../find-node.ts'
 import type { TargetOptions } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { printable, printJson, styleOf } from '../output.ts'
-import { nameOf, nodesOf, withAsk } from './inventory.ts'
-import { pendingOf } from './show.ts'
+import { allRequests, withAsk } from './inventory.ts'
+import { printRequests, takes } from './requests.ts'
 
-const DECIDERS = ['operator.pairing', 'operator.write', 'operator.admin'] as const
+/** How a request is approved. */
+export interface ApproveOptions extends TargetOptions {
+  yes?: boolean
+}
 
-/** `nodes approve`: allows what a node asks for. */
-export function approve(io: Io, id: string, options: TargetOptions): Promise<void> {
-  return withAsk(io, options, DECIDERS, async (ask) => {
-    const request = findRequest(id, await pendingOf(ask))
-    const result = await ask('node.pair.approve', { requestId: request.requestId })
-    if (options.json === true) return printJson(io, result)
-    const may = request.commands?.join(', ') || 'nothing but be connected'
-    io.stdout(`${styleOf(io).green('Approved.')} ${printable(`${nameOf(request)} may: ${may}`)}`)
+/** `nodes pending` */
+export function pending(io: Io, options: TargetOptions): Promise<void> {
+  return withAsk(io, options, ['operator.pairing'], async (ask) => {
+    const requests = await allRequests(ask)
+    if (options.json === true) printJson(io, { pending: requests })
+    else if (requests.length > 0) printRequests(io, requests)
+    else io.stdout('No node waits for approval. A device that may not connect yet: openclaw devices list')
   })
 }
 
-/** `nodes reject`: turns down what a node asks for; it may ask again. */
-export function reject(io: Io, id: string, options: TargetOptions): Promise<void> {
-  return withAsk(io, options, DECIDERS, async (ask) => {
-    const request = findRequest(id, await pendingOf(ask))
-    const result = await ask('node.pair.reject', { requestId: request.requestId })
-    if (options.json === true) return printJson(io, result)
-    io.stdout(`Rejected what ${printable(nameOf(request))} asked for.`)
-  })
-}
-
-/** `nodes rename`: gives a node a name that a person recognises, and calls it by. */
-export function rename(io: Io, options: TargetOptions & { node: string; name: string }): Promise<void> {
-  const displayName = options.name.trim()
-  if (displayName === '' || displayName.length > 64) {
-    throw new CliError('USAGE', 'a name has 1 to 64 characters', { fix: 'openclaw nodes rename --node ID --name NAME' })
-  }
-  return withAsk(io, options, ['operator.read', ...DECIDERS], async (ask) => {
-    const { nodeId } = findNode(await nodesOf(ask), options.node)
-    const result = await ask('node.rename', { nodeId, displayName })
-    if (options.json === true) return printJson(io, result)
-    io.stdout(`Named ${printable(displayName)}.`)
-  })
-}
-
-/** `nodes remove`: disconnects a node and forgets what it was allowed. */
-export function remove(io: Io, options: TargetOptions & { node: string; yes?: boolean }): Promise<void> {
-  return withAsk(io, options, ['operator.read', ...DECIDERS], async (ask) => {
-    const node = findNode(await nodesOf(ask), options.node)
-    const name = printable(nameOf(node))
-    if (options.yes !== true && options.json !== true && io.isTTY && !(await consent(`Remove ${name}?`))) {
-      throw new CliError('NOT_CONFIRMED', 'nothing was removed', {
-        fix: `openclaw nodes remove --node ${node.nodeId} --yes`
+/** `nodes approve` */
+export function approve(io: Io, id: string | undefined, options: ApproveOptions): Promise<void> {
+  const scopes: Scope[] = ['operator.pairing', 'operator.write', 'operator.admin']
+  return withAsk(io, options, scopes, async (ask, held, owner) => {
+    const request = chosen(await allRequests(ask), id)
+    if (options.json !== true) printRequests(io, [request])
+    permit(request, held)
+    // Off the owner's socket nobody says yes to something that they have not named.
+    if (id === undefined && !owner && options.yes !== true && !(await consent('Approve it?'))) {
+      throw new CliError('NOT_CONFIRMED', 'nothing was approved', {
+        fix: `openclaw nodes approve ${request.requestId}`
       })
     }
-    const result = await ask('node.pair.remove', { nodeId: node.nodeId })
+    const result = await ask('node.pair.approve', { requestId: request.requestId })
     if (options.json === true) return printJson(io, result)
-    io.stdout(`Removed ${name}; to come back it has to be approved again.`)
+    io.stdout(`${styleOf(io).green('Approved.')} ${nodeName(request)} may be used as said above.`)
   })
 }
 
-function findRequest(id: string, pending: readonly NodeRequest[]): NodeRequest {
-  const word = id.trim()
-  const exact = pending.find(({ requestId }) => requestId === word)
-  if (exact !== undefined) return exact
-  const starting = word.length < 4 ? [] : pending.filter(({ requestId }) => requestId.startsWith(word))
-  if (starting.length === 1) return starting[0]!
-  throw new CliError(
-    starting.length === 0 ? 'REQUEST_UNKNOWN' : 'REQUEST_AMBIGUOUS',
-    starting.length === 0 ? `no node waits with the request "${id}"` : `"${id}" is ${starting.length} requests`,
-    { fix: 'openclaw nodes pending' }
-  )
+/** `nodes reject` */
+export function reject(io: Io, id: string, options: TargetOptions): Promise<void> {
+  return withAsk(io, options, ['operator.pairing'], async (ask) => {
+    const request = chosen(await allRequests(ask), id)
+    const result = await ask('node.pair.reject', { requestId: request.requestId })
+    if (options.json === true) printJson(io, result)
+    else io.stdout(`Rejected ${nodeName(request)}. What was approved before stays; it asks again when it reconnects.`)
+  })
+}
+
+function chosen(requests: readonly NodeRequest[], id: string | undefined): NodeRequest {
+  const fix = 'openclaw nodes pending'
+  if (id === undefined) {
+    const [only, ...others] = requests
+    if (only !== undefined && others.length === 0) return only
+    if (only !== undefined) {
+      throw new CliError('SEVERAL_PENDING', `${requests.length} nodes wait for approval; name a request`, { fix })
+    }
+    throw new CliError('NOTHING_PENDING', 'no node waits for approval', {
+      fix: 'openclaw devices list (a device has to be let in before its node asks)'
+    })
+  }
+  const word = id.trim().toLowerCase()
+  const found = requests.filter(({ requestId }) => word.length >= 4 && requestId.startsWith(word))
+  if (found.length === 1) return found[0]!
+  throw new CliError('REQUEST_UNKNOWN', `no request begins with "${printable(id)}", or more than one does`, { fix })
+}
+
+// The gateway would refuse it as well; here what is missing can be said before.
+function permit(request: NodeRequest, held: ReadonlySet<Scope>): void {
+  const { requiredApproveScopes = [], requestId } = request
+  const missing = requiredApproveScopes.find((scope) => !satisfies(held, scope as Scope))
+  if (missing === undefined) return
+  throw new CliError('MISSING_SCOPE', `approving this takes ${takes(request)}, and this credential has not got it`, {
+    fix: `openclaw nodes approve ${requestId} (on the gateway host)`
+  })
 }

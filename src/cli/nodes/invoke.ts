@@ -1,98 +1,121 @@
 import { randomUUID } from 'node:crypto'
-import type { TargetOptions } from '../gateway-call.ts'
+import type { NodeEntry } from '../../client/node-entry.ts'
+import { invokeScope } from '../../nodes/policy.ts'
+import type { Scope } from '../../protocol/scopes.ts'
+import { nodeName } from '../find-node.ts'
+import { withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { printJson } from '../output.ts'
-import { pickNode, withAsk } from './inventory.ts'
+import { type Ask, allNodes, type NodeOptions, quoted, workingNode } from './inventory.ts'
+import { explainNode } from './refusal.ts'
 
-/** How a node is asked for something. */
-export interface InvokeOptions extends TargetOptions {
-  node?: string
-  command: string
-  params: string
-  invokeTimeout: string
+/** What a node is asked to do. */
+export interface InvokeOptions extends NodeOptions {
+  command?: string
+  params?: string
+  invokeTimeout?: string
   idempotencyKey?: string
 }
 
-/** What a node is to show its user. */
-export interface NotifyOptions extends TargetOptions {
-  node?: string
+/** What a notification says, and how. */
+export interface NotifyOptions extends NodeOptions {
   title?: string
   body?: string
   sound?: string
   priority?: string
-  delivery: string
-  invokeTimeout: string
+  delivery?: string
+  invokeTimeout?: string
 }
 
-/** How long a node has for an answer, in milliseconds. */
+/** How long a node has, and how long the gateway. */
 export const INVOKE_MS = 15_000
+export const TRANSPORT_MS = 30_000
 const GRACE_MS = 10_000
 
-/** `nodes invoke`: has a node do one thing, and prints what it answers. */
+/** `nodes invoke` */
 export async function invoke(io: Io, options: InvokeOptions): Promise<void> {
-  const { command, idempotencyKey } = options
-  if (command === 'system.run' || command === 'system.run.prepare') {
-    throw new CliError('USAGE', `${command} is not for "nodes invoke"`, {
-      fix: 'openclaw nodes run --node NODE -- COMMAND'
+  const command = options.command?.trim() ?? ''
+  if (command === '') {
+    throw new CliError('USAGE', 'which command? Give it with --command', {
+      fix: `openclaw nodes invoke --node NODE --command system.which --params '{"bins":["uname"]}'`
     })
   }
-  if (idempotencyKey === '') {
-    throw new CliError('USAGE', '--idempotency-key is empty', { fix: 'leave --idempotency-key out' })
+  elsewhere(command, options.node)
+  if (options.idempotencyKey === '') {
+    throw new CliError('USAGE', '--idempotency-key is empty', { fix: 'leave it out, and one is made' })
   }
-  const result = await ask(io, options, command, await parseParams(options.params), idempotencyKey)
-  printJson(io, options.json === true ? result : (result.payload ?? null))
+  const params = await paramsOf(options.params ?? '{}')
+  const { node, payload } = await ask(io, options, { command, params, key: options.idempotencyKey })
+  if (options.json === true) printJson(io, { ok: true, nodeId: node.nodeId, command, payload })
+  else printJson(io, payload ?? null)
 }
 
-/** `nodes notify`: shows a notification on a node. */
+/** `nodes notify` */
 export async function notify(io: Io, options: NotifyOptions): Promise<void> {
   const { title, body, sound, priority, delivery } = options
   if (!title?.trim() && !body?.trim()) {
-    throw new CliError('USAGE', 'there is nothing to show', { fix: 'openclaw nodes notify --title TEXT' })
+    throw new CliError('USAGE', 'a notification has a --title, a --body, or both', {
+      fix: 'openclaw nodes notify --node NODE --title Build --body Done'
+    })
   }
-  const params = Object.entries({ title, body, sound, priority, delivery }).filter(([, value]) => value !== undefined)
-  const result = await ask(io, options, 'system.notify', Object.fromEntries(params), undefined)
-  if (options.json === true) return printJson(io, result)
-  io.stdout('Shown.')
+  const given = Object.entries({ title, body, sound, priority, delivery }).filter(([, text]) => text !== undefined)
+  const command = 'system.notify'
+  const { node, payload } = await ask(io, options, { command, params: Object.fromEntries(given), key: undefined })
+  if (options.json === true) printJson(io, { ok: true, nodeId: node.nodeId, command, payload })
+  else io.stdout(`Shown on ${nodeName(node)}.`)
 }
 
-function ask(
+async function ask(
   io: Io,
-  options: TargetOptions & { node?: string; invokeTimeout: string },
-  command: string,
-  params: object,
-  idempotencyKey: string = randomUUID()
-): Promise<{ payload?: unknown }> {
-  const timeoutMs = positive(options.invokeTimeout)
-  return withAsk(io, options, ['operator.read', 'operator.write', 'operator.admin'], async (ask, { client }) => {
-    const { nodeId } = await pickNode(ask, options.node, command)
-    return client.request(
-      'node.invoke',
-      { nodeId, command, params, timeoutMs, idempotencyKey },
-      { timeoutMs: timeoutMs + GRACE_MS }
-    )
+  options: NodeOptions & { invokeTimeout?: string },
+  { command, params, key }: { command: string; params: object; key: string | undefined }
+): Promise<{ node: NodeEntry; payload: unknown }> {
+  const invokeMs = milliseconds(options.invokeTimeout, '--invoke-timeout', INVOKE_MS)
+  const timeoutMs = Math.max(milliseconds(options.timeout, '--timeout', TRANSPORT_MS), invokeMs + GRACE_MS)
+  const scopes: Scope[] = ['operator.read', 'operator.pairing', invokeScope(command)]
+  return withGateway(io, options, { scopes, timeoutMs }, async ({ client }) => {
+    const call: Ask = (method, params = {}) => client.request(method, params, { timeoutMs })
+    const node = workingNode(await allNodes(call), options.node, command)
+    const request = { nodeId: node.nodeId, command, params, timeoutMs: invokeMs, idempotencyKey: key ?? randomUUID() }
+    try {
+      return { node, payload: (await call<{ payload: unknown }>('node.invoke', request)).payload }
+    } catch (error) {
+      throw explainNode(error, node, command === 'system.notify' ? 'notify' : 'invoke')
+    }
   })
 }
 
-function positive(text: string): number {
+// What runs programs has a command of its own, which asks people where a node's policy says so.
+function elsewhere(command: string, node: string | undefined): void {
+  const named = quoted(node ?? 'NODE')
+  if (command === 'system.run' || command === 'system.run.prepare') {
+    throw new CliError('COMMAND_RESERVED', `${command} is for running programs, which "nodes run" does`, {
+      fix: `openclaw nodes run --node ${named} -- uname -a`
+    })
+  }
+  if (command.startsWith('system.execApprovals.')) {
+    throw new CliError('COMMAND_RESERVED', `${command} is for exec approvals, which "approvals" reads and changes`, {
+      fix: `openclaw approvals get --node ${named}`
+    })
+  }
+}
+
+function milliseconds(text: string | undefined, option: string, fallback: number): number {
+  if (text === undefined) return fallback
   const ms = Number(text)
-  if (/^\d+$/.test(text) && ms > 0 && ms <= 86_400_000) return ms
-  throw new CliError('USAGE', `--invoke-timeout "${text}" is no number of milliseconds`, {
-    fix: '--invoke-timeout 15000'
-  })
+  if (/^\d+$/.test(text) && ms >= 1 && ms <= 86_400_000) return ms
+  throw new CliError('USAGE', `Invalid ${option}. Use a number of milliseconds, for example ${fallback}.`)
 }
 
-async function parseParams(text: string): Promise<object> {
-  const fix = `openclaw nodes invoke --node NODE --command system.which --params '{ bins: ["uname"] }'`
+async function paramsOf(text: string): Promise<object> {
   const { default: JSON5 } = await import('json5')
   let value: unknown
+  let why = 'it is not an object'
   try {
     value = JSON5.parse(text)
   } catch (cause) {
-    throw new CliError('USAGE', `--params is not JSON: ${(cause as Error).message.replace(/^JSON5: /, '')}`, {
-      fix,
-      cause
-    })
+    why = (cause as Error).message.replace(/^JSON5: /, '')
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
-  throw new CliError('USAGE', '--params must be an object', { fix })
+  throw new CliError('USAGE', `Invalid --params: ${why}`, { fix: `use a JSON object, such as '{"bins":["uname"]}'` })
 }

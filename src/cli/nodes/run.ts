@@ -1,138 +1,176 @@
-import { GatewayError } from '../../client/core.ts'
+import type { GatewayClient } from '../../client/core.ts'
+import type { NodeEntry } from '../../client/node-entry.ts'
 import { type NodeRunResult, runOnNode } from '../../client/node-run.ts'
 import type { EventFrame } from '../../protocol/frames.ts'
-import { type TargetOptions, withGateway } from '../gateway-call.ts'
+import type { Scope } from '../../protocol/scopes.ts'
+import { parseDuration } from '../duration.ts'
+import { ownFix } from '../errors.ts'
+import { nodeName } from '../find-node.ts'
+import { withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
-import { printJson } from '../output.ts'
-import { stopSignal } from '../stop-signal.ts'
-import { parseDuration, pickNode, TIMEOUT_MS } from './inventory.ts'
+import { printable } from '../output.ts'
+import { Interrupt, Interrupted } from './interrupt.ts'
+import { type Ask, allNodes, type NodeOptions, TIMEOUT_MS, workingNode } from './inventory.ts'
+import { RunInput } from './run-input.ts'
+import { type Piece, RunOutput } from './run-output.ts'
+import { explainRun, report, withOwnCode } from './run-report.ts'
 
-/** How a program is run on a node. */
-export interface RunOptions extends TargetOptions {
-  node?: string
+/** Where and how a program runs. `--timeout` is the program's. */
+export interface RunOptions extends NodeOptions {
   cwd?: string
   env?: string[]
-  runTimeout?: string
   stdin?: boolean
 }
 
-// As `timeout` and `env` have them: what is below is the program's own.
-const TIMED_OUT = 124
-const NOT_RUN = 125
-const SIGNALLED = { SIGINT: 130, SIGTERM: 143 } as const
-const INPUT_BYTES = 8_192
-const PATIENCE_MS = 5_000
+/** A program to run. */
+export interface RunSpec {
+  argv: readonly string[]
+  cwd: string | undefined
+  env: Record<string, string> | undefined
+  /** Undefined: for as long as it takes. */
+  timeoutMs: number | undefined
+  stdin: boolean
+}
 
-/** `nodes run`: a program on a node as if it ran here: its output as it comes, its exit code, and Ctrl-C. */
-export async function run(io: Io, command: readonly string[], options: RunOptions): Promise<void> {
-  const env = options.env && assignments(options.env)
-  const timeoutMs = options.runTimeout === undefined ? undefined : parseDuration(options.runTimeout, '--run-timeout')
-  let streamed = false
-  let key: string | undefined
-  const onEvent = ({ event, payload }: EventFrame) => {
-    const { idempotencyKey, chunk } = (payload ?? {}) as { idempotencyKey?: string; chunk?: string }
-    if (event !== 'node.invoke.progress' || idempotencyKey !== key || chunk === undefined) return
-    streamed = true
-    if (options.json !== true) process.stdout.write(chunk)
-  }
-  const scopes = ['operator.read', 'operator.write', 'operator.approvals', 'operator.admin'] as const
-  const wants = { scopes, timeoutMs: TIMEOUT_MS, onEvent, silent: true }
-  const result = await withGateway(io, options, wants, async ({ client }) => {
-    const { nodeId } = await pickNode(
-      (method, params = {}) => client.request(method, params),
-      options.node,
-      'system.run'
-    )
-    const wanted = { nodeId, command, cwd: options.cwd, env, timeoutMs, input: options.stdin }
-    const running = runOnNode(client, wanted, {
-      started(idempotencyKey) {
-        key = idempotencyKey
-      },
-      waits: (id) => io.stderr(`waiting for an approval; allow it with: openclaw approvals approve ${id}`)
+const SCOPES: readonly Scope[] = ['operator.read', 'operator.write', 'operator.approvals', 'operator.pairing']
+const LONGEST_MS = 86_340_000
+
+/** `nodes run` */
+export async function run(io: Io, argv: readonly string[], options: RunOptions): Promise<void> {
+  const spec = specOf(argv, options)
+  const interrupt = new Interrupt()
+  const output = options.json === true ? undefined : new RunOutput((stream, text) => process[stream].write(text))
+  let hear = (_frame: EventFrame): void => {}
+  try {
+    const wants = { scopes: SCOPES, timeoutMs: TIMEOUT_MS, silent: true, onEvent: (frame: EventFrame) => hear(frame) }
+    const { node, result } = await withGateway(io, options, wants, async ({ client }) => {
+      const ask: Ask = (method, params = {}) => client.request(method, params, { timeoutMs: TIMEOUT_MS })
+      const node = workingNode(await allNodes(ask), options.node, 'system.run')
+      const running = new Running(io, client, node, { spec, interrupt, output })
+      hear = (frame) => running.hear(frame)
+      return { node, result: await running.result() }
     })
-    const inputEnds = new AbortController()
-    if (options.stdin === true) void feed(inputEnds.signal)
-    const ended = running.then(
-      (result) => ({ result }),
-      (error: unknown) => ({ error })
-    )
-    const first = await Promise.race([ended, stopSignal()])
-    inputEnds.abort()
-    if (typeof first === 'object') {
-      if ('error' in first) throw first.error
-      return first.result
-    }
-    const cancelled = client.request('node.invoke.cancel', { nodeId, idempotencyKey: key }).catch(() => {})
-    // The node has a moment to end the program and whatever it started.
-    await Promise.race([Promise.all([cancelled, ended]), after(PATIENCE_MS)])
-    return first
+    if (output?.end(result) === false) io.stderr('note: some of the output was lost on the way: it came too fast')
+    report(io, node, spec, result, options.json === true)
+  } catch (error) {
+    // Whoever read the output went away; there is nobody to tell.
+    if (error instanceof Interrupted && error.signal === 'SIGPIPE') return io.exit(error.exitCode)
+    throw withOwnCode(error)
+  } finally {
+    interrupt.close()
+  }
+}
 
-    async function feed(signal: AbortSignal): Promise<void> {
-      const send = (piece: object) => client.request('node.invoke.input', { nodeId, idempotencyKey: key, ...piece })
-      try {
-        for await (const data of process.stdin) {
-          if (signal.aborted) return
-          const bytes = data as Buffer
-          for (let at = 0; at < bytes.length; at += INPUT_BYTES) {
-            await send({ dataBase64: bytes.subarray(at, at + INPUT_BYTES).toString('base64') })
-          }
+/** One program on a node, from the question whether it may to its end. */
+class Running {
+  readonly #io: Io
+  readonly #client: GatewayClient
+  readonly #node: NodeEntry
+  readonly #spec: RunSpec
+  readonly #interrupt: Interrupt
+  readonly #output: RunOutput | undefined
+  readonly #input: RunInput | undefined
+  #key = ''
+  #approval: string | undefined
+
+  constructor(
+    io: Io,
+    client: GatewayClient,
+    node: NodeEntry,
+    { spec, interrupt, output }: { spec: RunSpec; interrupt: Interrupt; output: RunOutput | undefined }
+  ) {
+    this.#io = io
+    this.#client = client
+    this.#node = node
+    this.#spec = spec
+    this.#interrupt = interrupt
+    this.#output = output
+    if (spec.stdin) {
+      this.#input = new RunInput(process.stdin, (piece) => client.request('node.invoke.input', this.#about(piece)))
+    }
+  }
+
+  async result(): Promise<NodeRunResult> {
+    const { argv, stdin, ...manner } = this.#spec
+    const { nodeId } = this.#node
+    const work = runOnNode(
+      this.#client,
+      // Whoever runs it sees how it ends.
+      { nodeId, command: argv, ...manner, input: stdin, apart: true, quiet: true },
+      {
+        started: (key) => {
+          this.#key = key
+          this.#approval = undefined
+        },
+        waits: (id) => {
+          this.#approval = id
+          this.#tell(id)
         }
-        await send({ end: true })
-      } catch {
-        // The program ended before its input did.
       }
+    )
+    try {
+      return await this.#interrupt.during(
+        work,
+        () => this.#giveUp(),
+        `nothing of it runs on ${nodeName(this.#node)} now`
+      )
+    } catch (error) {
+      throw explainRun(error, this.#node)
+    } finally {
+      this.#input?.close()
     }
-  }).catch(notRun)
-  process.stdin.destroy()
-  if (typeof result === 'string') return io.exit(SIGNALLED[result as keyof typeof SIGNALLED])
-  if (options.json === true) printJson(io, result)
-  else show(io, result, streamed)
-  io.exit(codeOf(result))
-}
-
-function show(io: Io, { stdout, stderr, error, truncated, timedOut }: NodeRunResult, streamed: boolean): void {
-  // Short ones are over before anything is streamed.
-  if (!streamed) {
-    process.stdout.write(stdout)
-    process.stderr.write(stderr)
   }
-  if (truncated === true) io.stderr('note: the node kept only a part of the output')
-  if (timedOut) io.stderr('error: the program took too long, and was ended')
-  else if (error) io.stderr(`error: ${error}`)
-}
 
-function codeOf({ exitCode, timedOut, error }: NodeRunResult): number {
-  if (timedOut) return TIMED_OUT
-  return exitCode ?? (error ? NOT_RUN : 137)
-}
-
-// What is not the program's own failure must not look like it.
-function notRun(error: unknown): never {
-  if (error instanceof CliError) {
-    const { code, message, fix, type, extra, cause } = error
-    throw new CliError(code, message, { fix: fix ?? fixFor(cause), exitCode: NOT_RUN, type, extra, cause })
+  /** Hears an event of the gateway's. */
+  hear({ event, payload }: EventFrame): void {
+    const piece = payload as Piece & { idempotencyKey?: string }
+    if (event !== 'node.invoke.progress' || piece.idempotencyKey !== this.#key) return
+    if (piece.stream === 'stdin') this.#input?.taken(Number(piece.chunk))
+    this.#output?.take(piece)
   }
-  throw error
+
+  #giveUp(): Promise<unknown> {
+    // Whoever asked may take the question back; a no is what that comes to.
+    return this.#approval === undefined
+      ? this.#client.request('node.invoke.cancel', this.#about({}))
+      : this.#client.request('exec.approval.resolve', { id: this.#approval, decision: 'deny' })
+  }
+
+  #about(piece: object): object {
+    return { nodeId: this.#node.nodeId, idempotencyKey: this.#key, ...piece }
+  }
+
+  #tell(id: string): void {
+    const command = (decision: string) =>
+      ownFix(this.#io, { command: `openclaw approvals resolve ${id} ${decision}`, where: 'gateway host' }, false)
+        .command
+    this.#io.stderr(`waiting: ${nodeName(this.#node)} wants a person to allow this. On the gateway host:`)
+    this.#io.stderr(printable(`  ${command('allow-once')}`))
+    this.#io.stderr(printable(`  ${command('deny')}`))
+  }
 }
 
-function fixFor(cause: unknown): string | undefined {
-  if (!(cause instanceof GatewayError)) return undefined
-  const message = cause.message
-  if (/allowlist miss|security=deny/.test(message)) return 'openclaw approvals get --node NODE'
-  if (/not connected|PAIRING|pairing changed/.test(message)) return 'openclaw nodes status'
-  return undefined
-}
-
-function assignments(given: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    given.map((each) => {
-      const at = each.indexOf('=')
-      if (at > 0) return [each.slice(0, at), each.slice(at + 1)]
-      throw new CliError('USAGE', `--env "${each}" is not NAME=VALUE`, { fix: '--env LANG=C' })
+function specOf(argv: readonly string[], { cwd, env = [], timeout, stdin = false }: RunOptions): RunSpec {
+  if ((argv[0] ?? '').trim() === '') {
+    throw new CliError('USAGE', 'which program? Put it behind --', {
+      fix: 'openclaw nodes run --node NODE -- uname -a'
     })
-  )
-}
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref())
+  }
+  if (cwd?.trim() === '') {
+    throw new CliError('USAGE', '--cwd is empty', { fix: 'openclaw nodes run --cwd /srv -- ls' })
+  }
+  const variables = env.map((pair): [string, string] => {
+    const [, name, value] = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(pair) ?? []
+    if (name !== undefined) return [name, value!]
+    throw new CliError('USAGE', `Invalid --env ${JSON.stringify(pair)}. Use NAME=VALUE.`, {
+      fix: 'openclaw nodes run --env LANG=C -- date'
+    })
+  })
+  return {
+    argv,
+    cwd,
+    env: variables.length === 0 ? undefined : Object.fromEntries(variables),
+    timeoutMs: timeout === undefined ? undefined : parseDuration(timeout, '--timeout', LONGEST_MS),
+    stdin
+  }
 }

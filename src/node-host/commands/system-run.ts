@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type Static, Type } from 'typebox'
 import type { Evaluation } from '../../approvals/policy.ts'
 import { isUnchanged } from '../bound-file.ts'
-import { CommandError, defineCommand, type Invocation } from '../command.ts'
+import { CommandError, defineCommand, type Invocation, inputOverflow } from '../command.ts'
 import { childEnvironment } from '../environment.ts'
 import type { ExecPolicy } from '../exec-policy.ts'
 import { TRUNCATED } from '../output.ts'
@@ -27,7 +27,9 @@ const RunParams = Type.Object({
   needsScreenRecording: flag,
   suppressNotifyOnExit: flag,
   // Ours: keeps standard input open for `node.invoke.input`.
-  stdin: Type.Optional(Type.Literal('pipe'))
+  stdin: Type.Optional(Type.Literal('pipe')),
+  // Ours: names the stream of each piece of output that is streamed, and tells how much input was taken.
+  streams: Type.Optional(Type.Literal('apart'))
 })
 type RunParams = Static<typeof RunParams>
 
@@ -106,6 +108,20 @@ async function execute(
   report: Report
 ): Promise<unknown> {
   const limits = [params.timeoutMs ?? undefined, invocation.budgetMs].filter((each) => each !== undefined)
+  const apart = params.streams === 'apart'
+  const overflow = new AbortController()
+  const take = (input: ProgramInput) => {
+    let bytes = 0
+    const taken = (count: number) => {
+      bytes += count
+      if (apart) invocation.progress(String(bytes), 'stdin')
+    }
+    invocation.onInput((piece) => {
+      if (!feed(input, piece, taken)) overflow.abort(inputOverflow())
+    })
+    // It has started, and reads from now on.
+    taken(0)
+  }
   const result = await runProgram({
     // What was judged is what runs, whatever the PATH leads to by now.
     file: plan.resolvedPath ?? plan.argv[0]!,
@@ -114,26 +130,33 @@ async function execute(
     env: childEnvironment(env, plan.env),
     timeoutMs: limits.length === 0 ? undefined : Math.min(...limits),
     maxOutputBytes: MAX_OUTPUT,
-    signal: invocation.signal,
-    onOutput: (piece) => invocation.progress(piece),
-    ...(params.stdin === 'pipe' ? { onStart: (input) => invocation.onInput((piece) => feed(input, piece)) } : {})
+    signal: AbortSignal.any([invocation.signal, overflow.signal]),
+    onOutput: (piece, stream) => invocation.progress(piece, apart ? stream : undefined),
+    ...(params.stdin === 'pipe' ? { onStart: take } : {})
   })
   invocation.signal.throwIfAborted()
-  const { exitCode, timedOut, stdout, stderr, truncated } = result
+  overflow.signal.throwIfAborted()
+  const { exitCode, signal, timedOut, stdout, stderr, truncated } = result
   const error = explained(result, text)
   const outcome = { ...(exitCode === undefined ? {} : { exitCode }), timedOut, success: exitCode === 0 && !timedOut }
   await report('exec.finished', { command: text, ...outcome, output: tail([stdout, stderr, error ?? '']) })
-  return { ...outcome, stdout, stderr, error: error ?? null, ...(truncated ? { truncated } : {}) }
+  const more = { ...(truncated ? { truncated } : {}), ...(signal === undefined ? {} : { signal }) }
+  return { ...outcome, stdout, stderr, error: error ?? null, ...more }
 }
 
-function feed(input: ProgramInput, piece: unknown): void {
+// Reports whether there was room for it.
+function feed(input: ProgramInput, piece: unknown, taken: (count: number) => void): boolean {
   const { data, dataBase64, end } = (typeof piece === 'object' && piece !== null ? piece : {}) as Record<
     string,
     unknown
   >
-  if (typeof data === 'string') input.write(Buffer.from(data))
-  if (typeof dataBase64 === 'string') input.write(Buffer.from(dataBase64, 'base64'))
+  const bytes =
+    typeof data === 'string'
+      ? Buffer.from(data)
+      : Buffer.from(typeof dataBase64 === 'string' ? dataBase64 : '', 'base64')
+  const room = bytes.length === 0 || input.write(bytes, () => taken(bytes.length))
   if (end === true) input.end()
+  return room
 }
 
 function explained({ error }: ProgramResult, text: string): string | undefined {

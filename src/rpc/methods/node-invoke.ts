@@ -20,6 +20,7 @@ export interface InvokeDeps {
 const text = Type.String({ minLength: 1, maxLength: 256 })
 const closed = { additionalProperties: false } as const
 const chunk = Type.String({ maxLength: 16_384 })
+const stream = Type.Optional(Type.Enum(['stdin', 'stdout', 'stderr']))
 const turn = Type.Optional(Type.String({ maxLength: 1_024 }))
 const seq = Type.Integer({ minimum: 0 })
 const nullable = <T extends ReturnType<typeof Type.String>>(type: T) => Type.Union([type, Type.Null()])
@@ -126,10 +127,11 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
     defineMethod({
       name: 'node.invoke.progress',
       scope: 'node',
-      params: Type.Object({ invokeId: text, nodeId: text, seq, chunk }, closed),
-      handler({ invokeId, nodeId, seq, chunk }, caller) {
+      // The stream is ours: a node names it where the caller asked it to keep them apart.
+      params: Type.Object({ invokeId: text, nodeId: text, seq, chunk, stream }, closed),
+      handler({ invokeId, nodeId, seq, ...piece }, caller) {
         requireSelf(nodeId, caller)
-        return taken(broker.progress(caller.connId, invokeId, seq, chunk))
+        return taken(broker.progress(caller.connId, invokeId, seq, piece))
       }
     })
   ]
