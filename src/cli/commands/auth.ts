@@ -1,5 +1,6 @@
 import { Command } from 'commander'
-import { type Explained, explainCredentials, type Purpose } from '../../client/credentials.ts'
+import { PURPOSES } from '../../client/credentials.ts'
+import { type Explained, explainCredentials } from '../../client/explain-credentials.ts'
 import { describeEndpoint, resolveTargets } from '../../client/target.ts'
 import { loadConfig } from '../../config/load.ts'
 import { addTargetOptions, placesOf, type TargetOptions } from '../gateway-call.ts'
@@ -17,7 +18,7 @@ export function build(io: Io): Command {
   const explain = command
     .command('explain')
     .description('Show every place a credential is looked for, which one wins, and its fingerprint; never a value')
-    .option('--for <purpose>', 'What the connection is for: call, probe or node-host', 'call')
+    .option('--for <purpose>', `What the connection is for: ${PURPOSES.join(', ')}`, 'call')
     .addHelpText(
       'after',
       `
@@ -33,8 +34,11 @@ Examples:
 }
 
 async function explainAction(io: Io, options: ExplainOptions): Promise<void> {
-  const purpose = (['call', 'probe', 'node-host'] satisfies Purpose[]).find((each) => each === options.for)
-  if (purpose === undefined) throw new CliError('USAGE', 'Invalid --for. Use "call", "probe", or "node-host".')
+  const purpose = PURPOSES.find((each) => each === options.for)
+  if (purpose === undefined) {
+    const quoted = PURPOSES.map((each) => `"${each}"`).join(', ')
+    throw new CliError('USAGE', `Invalid --for. Use one of ${quoted}.`)
+  }
   const { paths, env } = placesOf(io)
   const config = await loadConfig({ env, paths, client: true })
   const { gateway } = config
