@@ -47,6 +47,27 @@ t.test('URL policy', (t) => {
     { url: 'ws://127.0.0.256', want: 'URL_INVALID' },
     { url: 'ws://09.1.1.1', want: 'URL_INVALID' },
     { url: 'ws://[fe80::1%25eth0]', want: 'URL_INVALID' },
+    { url: 'ws://[fe80::1%eth0]', want: 'URL_INVALID' },
+    // The same host by other signs: percent escapes, ideographic dots, wide digits, tabs.
+    { url: 'ws://127%2e0%2e0%2e1', want: 'ws://127.0.0.1/' },
+    { url: 'ws://127。0。0。1', want: 'ws://127.0.0.1/' },
+    { url: 'ws://１２７.0.0.1', want: 'ws://127.0.0.1/' },
+    { url: 'ws://loc\tal\nhost', want: 'ws://localhost/' },
+    { url: 'ws://127.0.0.1\t.evil.com', want: 'URL_INSECURE' },
+    { url: 'ws://127.0.0.1\\@evil.com', want: 'ws://127.0.0.1/@evil.com' },
+    { url: 'ws://xn--lclhost-2ya5b.example', want: 'URL_INSECURE' },
+    { url: 'ws://lоcalhost', want: 'URL_INSECURE' },
+    { url: 'ws://gateway.lоcal', want: 'URL_INSECURE' },
+    { url: 'ws://[::127.0.0.1]', want: 'URL_INSECURE' },
+    { url: 'ws://[2002:7f00:1::]', want: 'URL_INSECURE' },
+    { url: 'ws://127.0.0.1:80', want: 'ws://127.0.0.1/' },
+    { url: 'ws://127.0.0.1:65535', want: 'ws://127.0.0.1:65535/' },
+    { url: 'ws://127.0.0.1:0', want: 'URL_INVALID' },
+    { url: 'wss://gateway.example.com:0', want: 'URL_INVALID' },
+    { url: 'ws://127.0.0.1:65536', want: 'URL_INVALID' },
+    { url: 'ws://127.0.0.1:-1', want: 'URL_INVALID' },
+    { url: 'ws://127.0.0.1:1:2', want: 'URL_INVALID' },
+    { url: 'ws://127.0.0.1:80.evil.com', want: 'URL_INVALID' },
     { url: 'http://127.0.0.1', want: 'URL_INVALID' },
     { url: 'ws+unix:/tmp/s', want: 'URL_INVALID' },
     { url: '127.0.0.1:18789', want: 'URL_INVALID' },
@@ -77,6 +98,13 @@ t.test('URL policy', (t) => {
     inRange(ip, 0xc0a80000, 16) ||
     inRange(ip, 0xa9fe0000, 16) ||
     inRange(ip, 0x64400000, 10)
+  /** By the text alone: what a person would call a private host. */
+  const readsAsPrivate = (host: string) => {
+    const quad = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(host)?.slice(1).map(Number)
+    if (quad !== undefined) return isPrivateNumber(quad.reduce((ip, byte) => ((ip << 8) | byte) >>> 0, 0))
+    if (host.startsWith('[')) return host === '[::1]' || /^\[(f[cd][0-9a-f]{2}|fe[89ab][0-9a-f]):/.test(host)
+    return host === 'localhost' || /^[a-z0-9.-]*[a-z0-9-]\.(local|ts\.net)$/.test(host)
+  }
   const bytes = (ip: number) => [ip >>> 24, (ip >>> 16) & 255, (ip >>> 8) & 255, ip & 255]
   const hex = (value: number) => `0x${value.toString(16)}`
   const octal = (value: number) => `0${value.toString(8)}`
@@ -160,6 +188,57 @@ t.test('URL policy', (t) => {
       }),
       { numRuns: 1_000 }
     )
+    t.end()
+  })
+
+  t.test('S17: whatever a hostile URL looks like, plaintext goes to a host that reads as private', (t) => {
+    const letters = fc.constantFrom(
+      'localhost',
+      'LocalHost',
+      'ⓛocalhost',
+      'lоcalhost',
+      'xn--lcalhost-qqb',
+      'x.local',
+      'x.ts.net'
+    )
+    const numbers = fc.tuple(address, fc.constantFrom(...spellings)).map(([ip, spell]) => spell(ip))
+    const six = fc
+      .tuple(fc.constantFrom('fe80', 'fd12', 'fc00', 'fec0', '2001', '::', '64:ff9b', '2002'), fc.nat(0xffff))
+      .map(([start, end]) => `[${start === '::' ? '' : start}::${end.toString(16)}]`)
+    const disguise = fc.constantFrom<(host: string) => string>(
+      (host) => host,
+      (host) => `${host}.`,
+      (host) => `${host}..`,
+      (host) => host.replaceAll('.', '%2E'),
+      (host) => host.replaceAll('.', '。'),
+      (host) => host.replaceAll('1', '１'),
+      (host) => host.replace(']', '%25eth0]'),
+      (host) => `${host}.evil.com`,
+      (host) => `evil.com.${host}`,
+      (host) => `${host}\\@evil.com`,
+      (host) => `${host}@evil.com`,
+      (host) => `evil.com@${host}`,
+      (host) => `evil.com#@${host}`,
+      (host) => `evil.com?@${host}`,
+      (host) => `evil.com\\@${host}`,
+      (host) => `${host}\t.evil.com`
+    )
+    const port = fc.constantFrom('', ':', ':18789', ':0', ':080', ':65536', ':１８', ':18789@evil.com', ':80.evil.com')
+    let accepted = 0
+    fc.assert(
+      fc.property(fc.oneof(letters, numbers, six), disguise, port, (host, hide, end) => {
+        let url: URL | undefined
+        refusal(() => {
+          url = checkGatewayUrl(`ws://${hide(host)}${end}/`)
+        })
+        if (url === undefined) return true
+        accepted += 1
+        const one = url.href === new URL(url.href).href && url.username + url.password + url.search + url.hash === ''
+        return one && readsAsPrivate(url.hostname) && Number(url.port || 80) > 0
+      }),
+      { numRuns: 5_000 }
+    )
+    t.ok(accepted > 100, `${accepted} were private after all`)
     t.end()
   })
 
