@@ -35,7 +35,10 @@ export function certificateText({ sha256, issuer, names, validFrom, validTo }: C
 
 // The other side wrote it, and it goes to a terminal (S25).
 function plain(text: string): string {
-  const line = text.trim().replaceAll(/\s*\n\s*/g, ', ').replaceAll(/\p{Cc}/gu, '?')
+  const line = text
+    .trim()
+    .replaceAll(/\s*\n\s*/g, ', ')
+    .replaceAll(/\p{Cc}/gu, '?')
   return line.length > MAX_TEXT ? `${line.slice(0, MAX_TEXT)}…` : line
 }
 

@@ -18,10 +18,7 @@ export async function edgeHeaders(
   { gateway, edgeAuth }: Pick<Config, 'gateway' | 'edgeAuth'>
 ): Promise<Record<string, string>> {
   const names = gateway.remote.edgeAuth
-  if (names.length === 0) return {}
-  if (url.protocol !== 'wss:') {
-    throw invalid(`${KEY} is sent over TLS only, and ${url.origin} is plaintext`, `openclaw config unset ${KEY}`)
-  }
+  if (url.protocol !== 'wss:') throw invalid(`${KEY} is not for ${url.origin}: it goes over TLS alone`)
   if (names.length > MAX_HEADERS) throw invalid(`${KEY} names more than ${MAX_HEADERS} headers`)
   const seen = new Set<string>()
   for (const name of names) {
@@ -31,11 +28,11 @@ export async function edgeHeaders(
     if (seen.has(lower)) throw invalid(`${KEY} names ${name} twice`)
     seen.add(lower)
   }
-  const entries = await Promise.all(names.map(async (name) => [name, await valueOf(name, edgeAuth)] as const))
+  const entries = await Promise.all(names.map(async (name) => [name, await valueFor(name, edgeAuth)] as const))
   return Object.fromEntries(entries)
 }
 
-async function valueOf(name: string, read: Config['edgeAuth']): Promise<string> {
+async function valueFor(name: string, read: Config['edgeAuth']): Promise<string> {
   const value = (await read(name))?.trim() ?? ''
   // Anything else would end the header, or begin another.
   if (value === '' || value.length > MAX_VALUE || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
@@ -44,6 +41,6 @@ async function valueOf(name: string, read: Config['edgeAuth']): Promise<string> 
   return value
 }
 
-function invalid(message: string, fix = `openclaw config get ${KEY}`): ClientError {
-  return new ClientError('EDGE_AUTH_INVALID', message, { fix })
+function invalid(message: string): ClientError {
+  return new ClientError('EDGE_AUTH_INVALID', message, { fix: `openclaw config get ${KEY}` })
 }

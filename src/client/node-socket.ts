@@ -44,9 +44,7 @@ export function openUnix(path: string): SocketLike {
 
 function verified(url: URL, tls: TlsOptions) {
   const createConnection = (_options: unknown, ready: (error: Error | null, socket?: net.Socket) => void) => {
-    import('./open-tls.ts')
-      .then(({ openTls }) => openTls(url, tls))
-      .then((socket) => ready(null, socket), ready)
+    import('./open-tls.ts').then(({ openTls }) => openTls(url, tls)).then((socket) => ready(null, socket), ready)
   }
   // Node takes the socket later as well; the types of `ws` know only a socket at once.
   return createConnection as never

@@ -10,8 +10,11 @@ export function upgradeRefusal(url: URL, { statusCode = 0, headers }: IncomingMe
       fix: `use wss://${leadsTo.host}`
     })
   }
-  const page = /^text\/html\b/i.test(headers['content-type'] ?? '')
-  if (redirected || statusCode === 401 || (page && (statusCode === 200 || statusCode === 403))) {
+  const type = headers['content-type'] ?? ''
+  const page = /^text\/html\b/i.test(type)
+  // A gateway says no in JSON.
+  const asks = statusCode === 401 && !/^application\/json\b/i.test(type)
+  if (redirected || asks || (page && (statusCode === 200 || statusCode === 403))) {
     const where = leadsTo === undefined ? '' : ` to ${leadsTo.origin}`
     const message = `edge login required: a proxy in front of ${url.origin} answered with ${statusCode}${where}, not with a WebSocket`
     return new ClientError('EDGE_LOGIN_REQUIRED', message, {

@@ -127,12 +127,7 @@ function secretReader(source: ConfigSource, paths: Paths): (at: KeyPath) => Prom
   }
 }
 
-async function readSecret(
-  key: string,
-  at: KeyPath,
-  source: ConfigSource,
-  paths: Paths
-): Promise<string | undefined> {
+async function readSecret(key: string, at: KeyPath, source: ConfigSource, paths: Paths): Promise<string | undefined> {
   const { problems } = checkSource(source)
   const wrong = problems.filter((problem) => problem.path === key && problem.kind === 'missing-variable')
   if (wrong.length > 0) {
