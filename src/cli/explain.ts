@@ -18,7 +18,7 @@ function explainConnect(failure: ConnectFailure): CliError {
   const { reason, endpoint } = failure
   const where = describeEndpoint(endpoint)
   const extra = { gateway: { url: where, urlSource: endpoint.source } }
-  const transport = { cause: reason, type: 'gateway_transport_error', extra }
+  const transport = { cause: failure, type: 'gateway_transport_error', extra }
   if (reason.cause instanceof ClientError) {
     const { code, message, fix } = reason.cause
     return new CliError(code, message, { ...transport, fix })
@@ -40,7 +40,7 @@ function explainConnect(failure: ConnectFailure): CliError {
   const sent = describeSent(failure.credentials)
   return new CliError(code, `the gateway at ${where} refused the connection: ${reason.message}${sent}`, {
     fix: fixOf(reason, endpoint, failure.credentials),
-    cause: reason,
+    cause: failure,
     type: 'gateway_auth_error',
     extra
   })
