@@ -65,7 +65,9 @@ function describeSent(credentials: Credentials | undefined): string {
   const sent = [credentials?.token, credentials?.password, credentials?.deviceToken]
     .filter((credential) => credential !== undefined)
     .map((credential) => (credential.source === 'explicit' ? 'the one given' : credential.source))
-  return sent.length === 0 ? '' : ` (sent: ${sent.join(', ')})`
+  if (sent.length > 0) return ` (sent: ${sent.join(', ')})`
+  const tried = credentials?.chain.map(({ source }) => source) ?? []
+  return tried.length === 0 ? '' : ` (nothing was sent; not set: ${tried.join(', ')})`
 }
 
 function fixOf(error: GatewayError, endpoint?: Endpoint, credentials?: Credentials): string | undefined {

@@ -264,3 +264,30 @@ t.test('a login page in front of the gateway is named', async (t) => {
   }
   t.equal(elsewhere.connections(), 0, 'nothing follows a redirect')
 })
+
+t.test('auth explain says what vouches for a certificate, which headers go, and where nothing was found', async (t) => {
+  const { ws } = await startApp(t)
+  const stateDir = tempDir(t)
+  const env = { HOME: stateDir, OPENCLAW_STATE_DIR: stateDir }
+  const remote = (section: Record<string, unknown>) =>
+    writeFileSync(
+      join(stateDir, 'openclaw.json'),
+      JSON.stringify({ gateway: { mode: 'remote', remote: { transport: 'direct', ...section } } })
+    )
+  const explain = async (...flags: string[]) => (await runCli(env, ['auth', 'explain', ...flags])).out
+  remote({ url: 'wss://gateway.invalid', edgeAuth: { 'X-Edge': 'canary-edge' } })
+  const open = await explain()
+  t.match(open, /header +gateway\.remote\.edgeAuth X-Edge: sent\n/)
+  t.match(open, /certificate +must be trusted by this system; the first use pins it/)
+  t.match(open, /device-token +paired device: not set/)
+  remote({ url: 'wss://gateway.invalid', tlsFingerprint: HEX })
+  t.match(await explain(), `must match gateway.remote.tlsFingerprint (${HEX})`)
+  t.match(await explain('--tls-fingerprint', HEX), 'must match --tls-fingerprint')
+  const byHand = await explain('--url', 'wss://other.invalid')
+  t.match(byHand, /nothing is sent, and commands refuse/)
+  remote({ url: ws })
+  const { err } = await runCli(env, ['health'])
+  t.match(err, /nothing was sent; not set: gateway\.remote\.token, OPENCLAW_GATEWAY_TOKEN, gateway\.auth\.token/)
+  t.match(err, /\nfix: /)
+  t.notMatch(open + byHand + err, /canary/)
+})
