@@ -1,4 +1,5 @@
-import { ConnectFailure, nobodyListens } from '../client/connect.ts'
+import { nobodyListens } from '../client/connect.ts'
+import { ConnectFailure } from '../client/connect-failure.ts'
 import { GatewayError, refusalDetails } from '../client/core.ts'
 import type { Credentials } from '../client/credentials.ts'
 import { ClientError } from '../client/errors.ts'

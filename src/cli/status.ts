@@ -75,7 +75,7 @@ export async function inspectGateway(
   } catch (error) {
     if (!(error instanceof CliError)) throw error
     const [{ ConnectFailure }, { factsOfFailure, wasReached }] = await Promise.all([
-      import('../client/connect.ts'),
+      import('../client/connect-failure.ts'),
       import('./facts.ts')
     ])
     if (!(error.cause instanceof ConnectFailure)) throw error

@@ -2,6 +2,7 @@ import { loadConfig } from '../config/load.ts'
 import type { Config, Paths } from '../config/types.ts'
 import type { AuthClaim, ClientInfo, EventFrame, HelloOk } from '../protocol/frames.ts'
 import type { Scope } from '../protocol/scopes.ts'
+import { ConnectFailure, type Tried } from './connect-failure.ts'
 import { GatewayClient, GatewayError } from './core.ts'
 import { type Credentials, given, type Purpose, resolveCredentials } from './credentials.ts'
 import { ClientError } from './errors.ts'
@@ -47,30 +48,7 @@ export interface Connection {
   credentials: Credentials | undefined
   /** Undefined without TLS. */
   tls: AcceptedTls | undefined
-  /** Places that were tried before, with what happened there. */
-  tried: readonly { endpoint: Endpoint; error: GatewayError }[]
-}
-
-/** A connection that did not come about: the last place that was tried, and why it failed there. */
-export class ConnectFailure extends Error {
-  readonly reason: GatewayError
-  readonly endpoint: Endpoint
-  readonly credentials: Credentials | undefined
-  readonly tried: Connection['tried']
-
-  constructor(
-    reason: GatewayError,
-    endpoint: Endpoint,
-    credentials: Credentials | undefined,
-    tried: Connection['tried']
-  ) {
-    super(`${describeEndpoint(endpoint)}: ${reason.message}`, { cause: reason })
-    this.name = 'ConnectFailure'
-    this.reason = reason
-    this.endpoint = endpoint
-    this.credentials = credentials
-    this.tried = tried
-  }
+  tried: Tried
 }
 
 /** Connects to the configured gateway: the owner's socket on its host, else the URL that flags, environment and file name. */
