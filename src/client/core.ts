@@ -113,8 +113,8 @@ export class GatewayClient {
   close(): void {
     if (this.#stopped) return
     this.#stopped = true
-    this.#socket?.close(CLOSE_NORMAL)
     this.#rejectPending(new GatewayError('CLOSED', 'the client was closed'))
+    this.#socket?.close(CLOSE_NORMAL)
     this.#wake?.()
   }
 
