@@ -7,6 +7,8 @@ import { upgradeRefusal } from './upgrade-refusal.ts'
 // What a hello-ok allows a frame to be; the gateway closes the socket for more.
 const MAX_PAYLOAD = 25 * 1024 * 1024
 
+const KEEPALIVE_MS = 10_000
+
 const common = {
   perMessageDeflate: false,
   maxPayload: MAX_PAYLOAD,
@@ -34,7 +36,7 @@ export function openUrl(url: URL, { tls, headers = {} }: UrlOptions = {}): Socke
     socket.emit('error', upgradeRefusal(url, response))
     socket.terminate()
   })
-  return socket
+  return watched(socket)
 }
 
 /** Opens a WebSocket over a Unix socket. Not by a `ws+unix:` URL: a path with a colon or a space would not survive it. */
@@ -48,4 +50,9 @@ function verified(url: URL, tls: TlsOptions) {
   }
   // Node takes the socket later as well; the types of `ws` know only a socket at once.
   return createConnection as never
+}
+
+// A peer that is gone without a word is found out within half a minute, by the system, and not only when it is written to.
+function watched(socket: WebSocket): WebSocket {
+  return socket.on('upgrade', (response) => response.socket.setKeepAlive(true, KEEPALIVE_MS))
 }

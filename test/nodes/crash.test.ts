@@ -4,19 +4,13 @@ import { openNode } from '../../src/cli/node-process.ts'
 import { resolvePaths } from '../../src/config/paths.ts'
 import { type RawClient, TestDevice } from '../support/client.ts'
 import { freePort, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
-import { operator, TestNode } from '../support/nodes.ts'
+import { connectedNodes, operator, TestNode } from '../support/nodes.ts'
 
 t.setTimeout(115_000)
 
 const NODES = 50
 const ROUNDS = 20
 const LATEST_MS = 10_000
-
-interface Entry {
-  nodeId: string
-  connected: boolean
-  approvalState: string
-}
 
 t.test('nodes come back after every crash, as what they were, to what waited for them', async (t) => {
   setMaxListeners(0)
@@ -36,7 +30,7 @@ t.test('nodes come back after every crash, as what they were, to what waited for
   await first.client.close()
   const waiting = new Map<string, string>()
   const enqueue = async () => {
-    const { nodes } = (await admin.call('node.list', {})).payload as unknown as { nodes: Entry[] }
+    const { nodes } = (await admin.call('node.list', {})).payload as unknown as { nodes: { nodeId: string }[] }
     for (const { nodeId } of nodes) {
       const { payload } = await admin.call('node.pending.enqueue', { nodeId, type: 'location.request' })
       const { id } = payload!.queued as { id: string }
@@ -53,7 +47,7 @@ t.test('nodes come back after every crash, as what they were, to what waited for
     gateway = await startProcess(t, { stateDir, port })
     const up = performance.now()
     admin = await operator(t, gateway.ws)
-    const nodes = await here(admin, NODES)
+    const nodes = await connectedNodes(admin, NODES)
     took.push(performance.now() - up)
     t.ok(
       nodes.every(({ approvalState }) => approvalState === 'approved'),
@@ -99,15 +93,5 @@ async function approveAll(admin: RawClient, count = NODES): Promise<void> {
     }
     if (paired.length === count) return
     for (const { requestId } of pending) await admin.call('node.pair.approve', { requestId })
-  }
-}
-
-/** The nodes, once so many are connected. */
-async function here(admin: RawClient, count: number): Promise<Entry[]> {
-  for (let n = 1; ; n++) {
-    const { nodes } = (await admin.call('node.list', {})).payload as unknown as { nodes: Entry[] }
-    const connected = nodes.filter(({ connected }) => connected)
-    if (connected.length === count) return connected
-    await admin.event('presence', n)
   }
 }

@@ -114,3 +114,18 @@ export async function approvedNode(t: Test, url: string, params: Parameters<type
   await approve(await operator(t, url), node.id)
   return node
 }
+
+/** The nodes that are connected, once there are so many. */
+export async function connectedNodes(
+  reader: RawClient,
+  count: number
+): Promise<{ nodeId: string; approvalState: string }[]> {
+  for (let n = reader.events.filter(({ event }) => event === 'presence').length + 1; ; n++) {
+    const { nodes } = (await reader.call('node.list', {})).payload as {
+      nodes: { nodeId: string; approvalState: string; connected: boolean }[]
+    }
+    const connected = nodes.filter((each) => each.connected)
+    if (connected.length === count) return connected
+    await reader.event('presence', n)
+  }
+}
