@@ -37,6 +37,12 @@ function explainConnect(failure: ConnectFailure): CliError {
       fix: `check that a gateway listens there: curl ${where.replace(/^ws/, 'http')}/healthz`
     })
   }
+  if (reason.code === 'UNAVAILABLE') {
+    return new CliError('UNAVAILABLE', `the gateway at ${where} takes nobody at the moment: ${reason.message}`, {
+      ...transport,
+      fix: fixOf(reason) ?? 'try again in a few seconds'
+    })
+  }
   const code = refusalDetails(reason).code ?? reason.code
   const sent = describeSent(failure.credentials)
   return new CliError(code, `the gateway at ${where} refused the connection: ${reason.message}${sent}`, {
