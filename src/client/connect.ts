@@ -1,10 +1,14 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config, Paths } from '../config/types.ts'
+import type { Duplex } from 'node:stream'
 import type { ClientInfo, EventFrame, HelloOk } from '../protocol/frames.ts'
 import type { Scope } from '../protocol/scopes.ts'
 import { GatewayClient, GatewayError } from './core.ts'
 import { type Credentials, type Purpose, resolveCredentials } from './credentials.ts'
+import { ClientError } from './errors.ts'
 import { openPinned, openUnix, openUrl } from './node-socket.ts'
+import type { SshChoice } from './ssh/endpoints.ts'
+import type { TunnelFacts } from './ssh/tunnel.ts'
 import { describeEndpoint, type Endpoint, resolveTargets } from './target.ts'
 
 /** What one configured connection is told. */
@@ -21,6 +25,8 @@ export interface ConnectOptions {
   password?: string | undefined
   /** Picks one side where the configuration would choose: a probe looks at both. */
   mode?: 'local' | 'remote' | undefined
+  /** Picks one way through ssh where the configuration would try two. */
+  ssh?: SshChoice | undefined
   /** For the handshake, in milliseconds. */
   timeoutMs: number
   onEvent?: (frame: EventFrame) => void
@@ -35,6 +41,8 @@ export interface Connection {
   endpoint: Endpoint
   /** Undefined on the owner's socket, which needs none. */
   credentials: Credentials | undefined
+  /** The tunnel that it goes through; undefined without one. */
+  tunnel: TunnelFacts | undefined
   /** Places that were tried before, with what happened there. */
   tried: readonly { endpoint: Endpoint; error: GatewayError }[]
 }
@@ -64,7 +72,7 @@ export class ConnectFailure extends Error {
 /** Connects to the configured gateway: the owner's socket on its host, else the URL that flags, environment and file name. */
 export async function connectConfigured(options: ConnectOptions): Promise<Connection> {
   const { config, problem } = await readConfig(options)
-  const endpoints = resolveTargets({
+  const endpoints = (await tunnelled(options, config)) ?? resolveTargets({
     url: options.url,
     port: options.port,
     hasCredential: given(options.token) || given(options.password),
@@ -86,7 +94,7 @@ export async function connectConfigured(options: ConnectOptions): Promise<Connec
       return { ...connected, endpoint, credentials, tried }
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error
-      if (endpoint === endpoints.at(-1) || !nobodyListens(error)) {
+      if (endpoint === endpoints.at(-1) || !(nobodyListens(error) || isStanding(endpoint))) {
         throw new ConnectFailure(error, endpoint, credentials, tried)
       }
       tried.push({ endpoint, error })
