@@ -50,7 +50,15 @@ export function placesOf(io: Io): { paths: Paths; env: Readonly<Record<string, s
 export async function withGateway<T>(
   io: Io,
   options: TargetOptions,
-  wants: { scopes: readonly Scope[]; purpose?: Purpose; timeoutMs: number; mode?: 'local' | 'remote' },
+  wants: {
+    scopes: readonly Scope[]
+    purpose?: Purpose
+    timeoutMs: number
+    mode?: 'local' | 'remote'
+    onEvent?: ConnectOptions['onEvent']
+    /** Shows no progress: the work has output of its own. */
+    silent?: boolean
+  },
   work: (connection: Connection) => Promise<T>
 ): Promise<T> {
   const { paths, env } = placesOf(io)
@@ -66,6 +74,7 @@ export async function withGateway<T>(
     password: options.password,
     mode: wants.mode,
     timeoutMs: wants.timeoutMs,
+    ...(wants.onEvent === undefined ? {} : { onEvent: wants.onEvent }),
     onWarning: (text) => io.stderr(`warning: ${text}`)
   }
   // Here and not above: help, `gateway run` and mistakes need no WebSocket.
@@ -79,7 +88,7 @@ export async function withGateway<T>(
     }
   }
   try {
-    return await withProgress(io, 'Waiting for the gateway', run())
+    return await (wants.silent === true ? run() : withProgress(io, 'Waiting for the gateway', run()))
   } catch (error) {
     const { explain } = await import('./explain.ts')
     throw explain(error)

@@ -100,7 +100,8 @@ export class GatewayClient {
         resolve(hello)
       })
       if (this.#stopped) break
-      const delay = this.#options.reconnect ? retryDelay(error, failures++) : undefined
+      const { reconnect, retry = retryDelay } = this.#options
+      const delay = reconnect ? retry(error, failures++) : undefined
       if (delay === undefined) {
         this.#stopped = true
         this.#options.onState?.(opened ? { phase: 'stopped', error } : { phase: 'refused', error })

@@ -44,6 +44,8 @@ export interface GatewayClientOptions {
   device?: DeviceSigner | undefined
   /** Default false: one connection, as a command wants. */
   reconnect?: boolean
+  /** Milliseconds until the next try after an error, or undefined to give up; default `retryDelay`. */
+  retry?(error: GatewayError, attempt: number): number | undefined
   /** Probes may accept protocol 3. */
   minProtocol?: number
   handshakeTimeoutMs?: number

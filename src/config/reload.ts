@@ -67,5 +67,6 @@ function keysThatDiffer(before: Config, after: Config): string[] {
     .filter((key) => !/(^|\.)(portSource|modeExplicit|default)$/.test(key))
     .map((key) => `gateway.${key.replace(/^(auth\.(?:token|password))\..*$/, '$1')}`)
   if (before.logLevel !== after.logLevel) keys.push('logging.level')
+  if (before.adminHttpRpc !== after.adminHttpRpc) keys.push('plugins.entries["admin-http-rpc"].enabled')
   return [...new Set(keys)]
 }

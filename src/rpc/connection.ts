@@ -11,7 +11,15 @@ import type { Caller } from './method.ts'
 import type { Registry } from './registry.ts'
 
 /** The first frame's outcome: the caller and the hello to send, or a thrown `HandshakeRefusal`. */
-export type Handshake = (params: unknown, connection: Connection) => Promise<{ caller: Caller; hello: unknown }>
+export type Handshake = (
+  params: unknown,
+  connection: Connection
+) => Promise<{
+  caller: Caller
+  hello: unknown
+  /** Hears whether the hello left this process, or the socket ended before; where somebody wants to know. */
+  delivered: ((ok: boolean) => void) | undefined
+}>
 
 /** What every connection of a gateway shares. */
 export interface ConnectionHost {
@@ -48,6 +56,8 @@ export class Connection {
   /** False from one ping until its pong; a pong still missing at the next ping ends the socket. */
   alive = true
   inFlight = 0
+  /** Calls under way that wait for somebody else. */
+  waiting = 0
   readonly #socket: WebSocket
   readonly #host: ConnectionHost
   #handshaking = false
@@ -80,8 +90,14 @@ export class Connection {
     return this.#socket.readyState === 1
   }
 
-  send(frame: unknown): void {
-    if (this.#keepsUp()) this.#socket.send(JSON.stringify(frame))
+  /** Reports whether the peer reads more slowly than it is sent to: what may be left out is. */
+  get behind(): boolean {
+    return this.#socket.bufferedAmount > LIMITS.softBuffer
+  }
+
+  send(frame: unknown, sent?: ((ok: boolean) => void) | undefined): void {
+    if (!this.#keepsUp()) sent?.(false)
+    else this.#socket.send(JSON.stringify(frame), sent && ((error) => sent(!error)))
   }
 
   /**
@@ -89,7 +105,7 @@ export class Connection {
    * behind, and takes no number: the socket sees no hole.
    */
   sendNumbered(tail: string, droppable: boolean): void {
-    if (!this.#keepsUp() || (droppable && this.#socket.bufferedAmount > LIMITS.softBuffer)) return
+    if (!this.#keepsUp() || (droppable && this.behind)) return
     this.#socket.send(`{"type":"event","seq":${++this.#seq}${tail}`)
   }
 
@@ -156,11 +172,11 @@ export class Connection {
           message: 'invalid handshake: first request must be connect'
         })
       }
-      const { caller, hello } = await this.#host.handshake(params, this)
-      if (!this.open) return
+      const { caller, hello, delivered } = await this.#host.handshake(params, this)
+      if (!this.open) return delivered?.(false)
       limitPayload(this.#socket, LIMITS.payload)
       this.caller = caller
-      this.send({ type: 'res', id, ok: true, payload: hello })
+      this.send({ type: 'res', id, ok: true, payload: hello }, delivered)
       this.#host.opened(this)
     } catch (error) {
       const refusal = error instanceof HandshakeRefusal ? error : new HandshakeRefusal(errorShape(error))
@@ -172,7 +188,8 @@ export class Connection {
   }
 
   #call(frame: RequestFrame, caller: Caller): void {
-    if (this.inFlight >= LIMITS.inFlight) {
+    const waits = this.#host.registry.get(frame.method)?.waits === true
+    if (this.inFlight >= LIMITS.inFlight && !waits) {
       this.#fail(frame.id, busy)
       return
     }
@@ -181,22 +198,22 @@ export class Connection {
       return
     }
     try {
-      const result = call(this.#host.registry, frame, caller)
-      if (result instanceof Promise) void this.#settle(frame, result)
+      const result = call(this.#host.registry, frame, caller, (payload) => this.#respond(frame.id, payload))
+      if (result instanceof Promise) void this.#settle(frame, result, waits ? 'waiting' : 'inFlight')
       else this.#respond(frame.id, result)
     } catch (error) {
       this.#failed(frame, error)
     }
   }
 
-  async #settle(frame: RequestFrame, result: Promise<unknown>): Promise<void> {
-    this.inFlight++
+  async #settle(frame: RequestFrame, result: Promise<unknown>, count: 'waiting' | 'inFlight'): Promise<void> {
+    this[count]++
     try {
       this.#respond(frame.id, await result)
     } catch (error) {
       this.#failed(frame, error)
     } finally {
-      this.inFlight--
+      this[count]--
     }
   }
 

@@ -11,8 +11,9 @@ export async function drain(hub: Hub, waiting: PreauthSockets, health: Health): 
   health.draining = true
   hub.publish('shutdown', { reason: 'gateway stopping' })
   const deadline = Date.now() + LIMITS.drainMs
-  while ([...hub].some(({ inFlight }) => inFlight > 0) && Date.now() < deadline) await wait(20)
+  while ([...hub].some(({ inFlight, waiting }) => inFlight + waiting > 0) && Date.now() < deadline) await wait(20)
   for (const connection of [...hub, ...waiting]) connection.close('serviceRestart', 'service restart')
+  for (const stream of hub.streams) stream.close('serviceRestart', 'service restart')
   const patience = Date.now() + CLOSE_MS
   while (hub.size + waiting.size > 0 && Date.now() < patience) await wait(10)
   for (const connection of [...hub, ...waiting]) connection.terminate()

@@ -42,10 +42,10 @@ export class Presence {
     this.#announceSoon()
   }
 
-  /** Adds a line of text, as `system-event` does, and tells everyone at once. */
-  note(text: string, reason: string | undefined): void {
-    this.#put(`note ${text}`, { text, ts: Date.now(), ...(reason === undefined ? {} : { reason }) })
-    this.#announce()
+  /** Adds a line of text, as `system-event` does, in place of the last one of the same source, where it has one. */
+  note(text: string, reason: string | undefined, source = text): void {
+    this.#put(`note ${source}`, { text, ts: Date.now(), ...(reason === undefined ? {} : { reason }) })
+    this.#announceSoon()
   }
 
   stop(): void {

@@ -12,9 +12,9 @@ export interface StateLock {
  * Takes the lock of a state folder (R12), or names the process that holds it. The lock is SQLite's own exclusive
  * file lock: Node has no `flock`, and a pid file alone outlives a crash.
  */
-export function lockState(stateDir: string, pid: number): StateLock | { heldBy: number | undefined } {
-  const file = join(stateDir, 'gateway.lock')
-  const pidFile = join(stateDir, 'gateway.pid')
+export function lockState(stateDir: string, pid: number, name = 'gateway'): StateLock | { heldBy: number | undefined } {
+  const file = join(stateDir, `${name}.lock`)
+  const pidFile = join(stateDir, `${name}.pid`)
   ensurePrivateFile(file)
   const db = new DatabaseSync(file)
   try {

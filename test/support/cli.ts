@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
 import { runCommand } from '../../src/cli/command-runner.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { reportError } from '../../src/cli/errors.ts'
@@ -49,6 +50,13 @@ export const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname
 /** Starts the real command. */
 export function startCli(args: readonly string[], env: NodeJS.ProcessEnv) {
   return spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** Runs the real command with a text on its standard input; gives its standard output. */
+export async function pipeToCli(args: readonly string[], env: NodeJS.ProcessEnv, input: string): Promise<string> {
+  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ['pipe', 'pipe', 'inherit'] })
+  child.stdin.end(input)
+  return text(child.stdout)
 }
 
 /** How a process of the command ended. */
