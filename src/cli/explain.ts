@@ -1,6 +1,7 @@
 import { ConnectFailure, nobodyListens } from '../client/connect.ts'
 import { GatewayError, refusalDetails } from '../client/core.ts'
 import type { Credentials } from '../client/credentials.ts'
+import { ClientError } from '../client/errors.ts'
 import { describeEndpoint, type Endpoint } from '../client/target.ts'
 import { isLoopbackUrl } from '../client/url-policy.ts'
 import { CliError } from './io.ts'
@@ -18,6 +19,10 @@ function explainConnect(failure: ConnectFailure): CliError {
   const where = describeEndpoint(endpoint)
   const extra = { gateway: { url: where, urlSource: endpoint.source } }
   const transport = { cause: reason, type: 'gateway_transport_error', extra }
+  if (reason.cause instanceof ClientError) {
+    const { code, message, fix } = reason.cause
+    return new CliError(code, message, { ...transport, fix })
+  }
   if (nobodyListens(reason)) return unreachable(failure, transport)
   if (reason.code === 'TIMEOUT') {
     return new CliError('GATEWAY_TIMEOUT', `the gateway at ${where} did not answer in time`, {

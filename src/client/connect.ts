@@ -1,6 +1,5 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config, Paths } from '../config/types.ts'
-import type { Duplex } from 'node:stream'
 import type { ClientInfo, EventFrame, HelloOk } from '../protocol/frames.ts'
 import type { Scope } from '../protocol/scopes.ts'
 import { GatewayClient, GatewayError } from './core.ts'
@@ -9,7 +8,8 @@ import { ClientError } from './errors.ts'
 import { openPinned, openUnix, openUrl } from './node-socket.ts'
 import type { SshChoice } from './ssh/endpoints.ts'
 import type { TunnelFacts } from './ssh/tunnel.ts'
-import { describeEndpoint, type Endpoint, resolveTargets } from './target.ts'
+import { describeEndpoint, type Endpoint, resolveTargets, type TargetInput, type Tunnel } from './target.ts'
+import type { SocketLike } from './types.ts'
 
 /** What one configured connection is told. */
 export interface ConnectOptions {
@@ -72,17 +72,7 @@ export class ConnectFailure extends Error {
 /** Connects to the configured gateway: the owner's socket on its host, else the URL that flags, environment and file name. */
 export async function connectConfigured(options: ConnectOptions): Promise<Connection> {
   const { config, problem } = await readConfig(options)
-  const endpoints = (await tunnelled(options, config)) ?? resolveTargets({
-    url: options.url,
-    port: options.port,
-    hasCredential: given(options.token) || given(options.password),
-    envUrl: options.mode === undefined ? options.env.OPENCLAW_GATEWAY_URL : undefined,
-    mode: options.mode ?? config?.gateway.mode,
-    remoteUrl: config?.gateway.remote.url,
-    localPort: config?.gateway.port ?? options.paths.defaultPort ?? 18789,
-    localTls: config?.gateway.tls.enabled ?? false,
-    localSocket: options.paths.localSocket
-  })
+  const endpoints = (await tunnelEndpoints(options, config)) ?? resolveTargets(targetsOf(options, config))
   const tried: { endpoint: Endpoint; error: GatewayError }[] = []
   for (const endpoint of endpoints) {
     // A broken file must not lock the owner out: the socket needs nothing from it. Everything else does.
@@ -94,13 +84,42 @@ export async function connectConfigured(options: ConnectOptions): Promise<Connec
       return { ...connected, endpoint, credentials, tried }
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error
-      if (endpoint === endpoints.at(-1) || !(nobodyListens(error) || isStanding(endpoint))) {
+      if (endpoint === endpoints.at(-1) || !(nobodyListens(error) || standingFailed(error, endpoint))) {
         throw new ConnectFailure(error, endpoint, credentials, tried)
       }
       tried.push({ endpoint, error })
     }
   }
   throw new Error('unreachable: there is always an endpoint')
+}
+
+function targetsOf(options: ConnectOptions, config: Config | undefined): TargetInput {
+  return {
+    url: options.url,
+    port: options.port,
+    hasCredential: given(options.token) || given(options.password),
+    envUrl: options.mode === undefined ? options.env.OPENCLAW_GATEWAY_URL : undefined,
+    mode: options.mode ?? config?.gateway.mode,
+    remoteUrl: config?.gateway.remote.url,
+    localPort: config?.gateway.port ?? options.paths.defaultPort ?? 18789,
+    localTls: config?.gateway.tls.enabled ?? false,
+    localSocket: options.paths.localSocket
+  }
+}
+
+async function tunnelEndpoints(
+  options: ConnectOptions,
+  config: Config | undefined
+): Promise<readonly Endpoint[] | undefined> {
+  const remote = config?.gateway.remote
+  const named = options.ssh?.target ?? remote?.sshTarget
+  if (named === undefined) return undefined
+  const { url, port, envUrl, mode } = targetsOf(options, config)
+  const elsewhere = url !== undefined || port !== undefined || given(envUrl) || mode !== 'remote'
+  if (elsewhere && options.ssh === undefined) return undefined
+  // Most connections go through none.
+  const { sshEndpoints } = await import('./ssh/endpoints.ts')
+  return sshEndpoints(remote, options.paths.home, options.ssh)
 }
 
 async function readConfig(options: ConnectOptions): Promise<{ config: Config | undefined; problem: unknown }> {
@@ -132,38 +151,60 @@ async function connectTo(
   options: ConnectOptions,
   credentials: Credentials | undefined,
   config: Config | undefined
-): Promise<{ client: GatewayClient; hello: HelloOk }> {
+): Promise<Pick<Connection, 'client' | 'hello' | 'tunnel'>> {
   const auth = {
     ...(credentials?.token === undefined ? {} : { token: credentials.token.value }),
     ...(credentials?.password === undefined ? {} : { password: credentials.password.value })
   }
-  const createSocket = await socketFactory(endpoint, options.timeoutMs, config)
+  const way = await socketFactory(endpoint, options, config)
   // Without a credential only a backend keeps its scopes (`gateway.auth.mode: "none"`).
   const anonymous = endpoint.kind === 'url' && Object.keys(auth).length === 0
   const client = new GatewayClient({
-    createSocket,
+    createSocket: way.open,
     client: anonymous ? { ...options.client, id: 'gateway-client', mode: 'backend' } : options.client,
     scopes: [...options.scopes],
     handshakeTimeoutMs: options.timeoutMs,
     auth: () => (Object.keys(auth).length === 0 ? undefined : auth),
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent })
   })
-  return { client, hello: await client.connect() }
+  return { client, hello: await client.connect(), tunnel: way.tunnel }
 }
 
-async function socketFactory(endpoint: Endpoint, timeoutMs: number, config: Config | undefined) {
-  if (endpoint.kind === 'socket') return () => openUnix(endpoint.path)
-  const pin = endpoint.url.protocol === 'wss:' && config !== undefined ? await pinFor(endpoint, config) : undefined
-  if (pin === undefined) return () => openUrl(endpoint.url)
+interface Way {
+  open(): SocketLike
+  tunnel?: TunnelFacts | undefined
+}
+
+async function socketFactory(endpoint: Endpoint, options: ConnectOptions, config: Config | undefined): Promise<Way> {
+  if (endpoint.kind === 'socket') return { open: () => openUnix(endpoint.path) }
+  const { url, tunnel } = endpoint
+  const { timeoutMs } = options
+  const pin = url.protocol === 'wss:' && config !== undefined ? await pinFor(endpoint, config) : undefined
+  if (tunnel !== undefined && url.protocol === 'wss:' && pin === undefined) {
+    throw new ClientError(
+      'TLS_PIN_MISMATCH',
+      `${url.origin} at the end of a tunnel shows the gateway's own certificate`,
+      {
+        fix: 'openclaw config set gateway.remote.tlsFingerprint sha256:… ("openclaw status" on the gateway host prints it)'
+      }
+    )
+  }
+  const through = tunnel === undefined ? undefined : await throughTunnel(url, tunnel, options)
+  if (pin === undefined) return { open: () => openUrl(url, through?.stream), tunnel: through?.facts }
   try {
-    const verified = await openPinned(endpoint.url, pin.fingerprint, timeoutMs, pin.fix)
-    return () => openUrl(endpoint.url, verified)
+    const verified = await openPinned(url, pin.fingerprint, timeoutMs, pin.fix, through?.stream)
+    return { open: () => openUrl(url, verified), tunnel: through?.facts }
   } catch (error) {
     if (error instanceof Error && !('fix' in error)) {
       throw new GatewayError('CONNECTION_FAILED', error.message, { cause: error })
     }
     throw error
   }
+}
+
+async function throughTunnel(url: URL, tunnel: Tunnel, { env, timeoutMs }: ConnectOptions) {
+  const { openTunnel } = await import('./ssh/tunnel.ts')
+  return openTunnel(url, tunnel, { env, timeoutMs })
 }
 
 // Whoever can read the certificate of this host's gateway needs nobody to vouch for it.
@@ -184,6 +225,12 @@ async function pinFor(
 /** Reports whether nobody answered at a place, so that the next one may be tried. */
 export function nobodyListens(error: GatewayError): boolean {
   return error.code === 'CONNECTION_FAILED' && NOBODY.has(systemCode(error.cause) ?? '')
+}
+
+// The tunnel that is up may be nobody's, or may lead nowhere any more.
+function standingFailed({ code }: GatewayError, endpoint: Endpoint): boolean {
+  if (endpoint.kind === 'socket' || endpoint.tunnel?.opens !== false) return false
+  return code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST' || code === 'TIMEOUT'
 }
 
 const NOBODY = new Set(['ENOENT', 'ENOTDIR', 'ECONNREFUSED', 'EACCES', 'EPERM', 'ENOTSOCK'])

@@ -196,7 +196,7 @@ export class GatewayClient {
       // The close event follows and ends the session; this one only knows why.
       let failure: unknown
       socket.addEventListener('error', (event) => {
-        failure = 'error' in event ? event.error : undefined
+        failure ??= 'error' in event ? event.error : undefined
       })
       socket.addEventListener('close', ({ code, reason }) => {
         const why = reason || (failure instanceof Error ? failure.message : '')

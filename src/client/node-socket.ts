@@ -1,4 +1,5 @@
 import net from 'node:net'
+import type { Duplex } from 'node:stream'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import { WebSocket } from 'ws'
 import type { SocketLike } from './core.ts'
@@ -14,9 +15,13 @@ const common = {
   closeTimeout: 1_000
 }
 
-/** Opens a WebSocket to a checked URL (see `checkGatewayUrl`), over an already verified TLS socket when one is given. */
-export function openUrl(url: URL, verified?: TLSSocket): SocketLike {
-  return new WebSocket(url, { ...common, ...(verified === undefined ? {} : { createConnection: () => verified }) })
+/**
+ * Opens a WebSocket to a checked URL (see `checkGatewayUrl`), over a stream that leads there when one is given: for `wss:` a
+ * TLS socket that is verified already.
+ */
+export function openUrl(url: URL, stream?: Duplex): SocketLike {
+  const createConnection = stream === undefined ? undefined : () => stream as net.Socket
+  return new WebSocket(url, { ...common, ...(createConnection === undefined ? {} : { createConnection }) })
 }
 
 /** Opens a WebSocket over a Unix socket. Not by a `ws+unix:` URL: a path with a colon or a space would not survive it. */
@@ -34,7 +39,13 @@ export function openPinnedUrl(url: URL, pin: string, timeoutMs: number, fix?: st
 }
 
 /** Opens TLS and compares the certificate with its pin (R34); not a byte of ours is sent before they match (S16). */
-export function openPinned(url: URL, pin: string, timeoutMs: number, fix = COMPARE): Promise<TLSSocket> {
+export function openPinned(
+  url: URL,
+  pin: string,
+  timeoutMs: number,
+  fix = COMPARE,
+  stream?: Duplex
+): Promise<TLSSocket> {
   const wanted = pin
     .replace(/^sha256:/i, '')
     .replaceAll(/[:\s]/g, '')
@@ -42,8 +53,7 @@ export function openPinned(url: URL, pin: string, timeoutMs: number, fix = COMPA
   const host = url.hostname.replace(/^\[|\]$/g, '')
   return new Promise((resolve, reject) => {
     const socket = tlsConnect({
-      host,
-      port: Number(url.port || 443),
+      ...(stream === undefined ? { host, port: Number(url.port || 443) } : { socket: stream }),
       ...(net.isIP(host) === 0 ? { servername: host } : {}),
       ALPNProtocols: ['http/1.1'],
       // The pin is the trust: a self-signed certificate is what pins are for.

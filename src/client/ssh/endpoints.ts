@@ -1,8 +1,9 @@
 import { expand } from '../../config/paths.ts'
 import type { Config } from '../../config/types.ts'
+import type { Destination } from '../credentials.ts'
 import { type Endpoint, type UrlSource, urlEndpoint } from '../target.ts'
 import { isLoopbackUrl } from '../url-policy.ts'
-import { parseSshTarget, type SshRoute } from './route.ts'
+import { describeTarget, parseSshTarget, type SshRoute } from './route.ts'
 
 type Remote = Config['gateway']['remote']
 
@@ -32,17 +33,17 @@ export function portOf(url: URL): number {
 }
 
 /** The way that the configuration and what was given by hand name; undefined without a host. */
-export function sshRoute(remote: Remote, home: string, given?: SshChoice): SshRoute | undefined {
-  const text = given?.target ?? remote.sshTarget
+export function sshRoute(remote: Remote | undefined, home: string, given?: SshChoice): SshRoute | undefined {
+  const text = given?.target ?? remote?.sshTarget
   if (text === undefined) return undefined
-  const identity = given?.identity ?? remote.sshIdentity
-  const end = configuredLocalEnd(remote)
+  const identity = given?.identity ?? remote?.sshIdentity
+  const end = remote === undefined ? undefined : configuredLocalEnd(remote)
   return {
     target: parseSshTarget(text, given?.target === undefined ? 'gateway.remote.sshTarget' : '--ssh'),
     identity: identity === undefined ? undefined : expand(identity, home),
-    hostKeyPolicy: remote.sshHostKeyPolicy ?? 'strict',
+    hostKeyPolicy: remote?.sshHostKeyPolicy ?? 'strict',
     // Both ends have the same port unless something says otherwise.
-    remotePort: given?.port ?? remote.remotePort ?? (end === undefined ? 18_789 : portOf(end))
+    remotePort: given?.port ?? remote?.remotePort ?? (end === undefined ? 18_789 : portOf(end))
   }
 }
 
@@ -50,17 +51,27 @@ export function sshRoute(remote: Remote, home: string, given?: SshChoice): SshRo
  * The ways to the remote gateway by SSH: the tunnel that is up, then one of its own. Undefined when it is not reached by SSH,
  * or no host is known.
  */
-export function sshEndpoints(remote: Remote, home: string, choice?: SshChoice): Endpoint[] | undefined {
-  const end = configuredLocalEnd(remote)
+export function sshEndpoints(remote: Remote | undefined, home: string, choice?: SshChoice): Endpoint[] | undefined {
+  const end = remote === undefined ? undefined : configuredLocalEnd(remote)
   const route = sshRoute(remote, home, choice)
   if (route === undefined || (end === undefined && choice?.target === undefined)) return undefined
   if (choice?.only === 'own') {
     const source: UrlSource = choice.target === undefined ? 'config gateway.remote.sshTarget' : 'cli --ssh'
     const url = `${end?.protocol ?? 'ws:'}//127.0.0.1:${route.remotePort}`
-    return [{ ...urlEndpoint(url, source, 'remote'), tunnel: { route, opens: true } }]
+    return [{ ...urlEndpoint(url, source, destinationOf(remote, choice)), tunnel: { route, opens: true } }]
   }
-  const source: UrlSource = remote.url === undefined ? 'config gateway.remote.sshTarget' : 'config gateway.remote.url'
-  const endpoint = urlEndpoint(remote.url ?? LOCAL_END, source, 'remote')
+  const source: UrlSource = remote?.url === undefined ? 'config gateway.remote.sshTarget' : 'config gateway.remote.url'
+  const endpoint = urlEndpoint(remote?.url ?? LOCAL_END, source, 'remote')
   const standing = { ...endpoint, tunnel: { route, opens: false } }
   return choice === undefined ? [standing, { ...endpoint, tunnel: { route, opens: true } }] : [standing]
+}
+
+// The configured credentials are for the configured gateway: a host given by hand is that one, or gets none of them.
+function destinationOf(remote: Remote | undefined, { target }: SshChoice): Destination {
+  if (target === undefined) return 'remote'
+  if (remote === undefined || configuredLocalEnd(remote) === undefined) return 'explicit'
+  const { sshTarget } = remote
+  const same =
+    sshTarget === undefined || describeTarget(parseSshTarget(sshTarget)) === describeTarget(parseSshTarget(target))
+  return same ? 'remote' : 'explicit'
 }

@@ -29,7 +29,7 @@ export class SshStream extends Duplex {
     const program = findSsh()
     if (program === undefined) throw sshMissing()
     this.#route = route
-    const child = spawn(program, streamArguments(route, Math.max(1, Math.floor(timeoutMs / 1_000))), {
+    const child = spawn(program, streamArguments(route, connectSeconds(timeoutMs)), {
       env: sshEnvironment(env),
       stdio: 'pipe',
       windowsHide: true
@@ -77,4 +77,9 @@ export class SshStream extends Duplex {
       this.end()
     } else this.destroy(sshFailure({ stderr: this.#stderr, code, signal }, this.#route))
   }
+}
+
+// A little less than the time there is, so that ssh can still say what it waited for.
+function connectSeconds(timeoutMs: number): number {
+  return Math.max(1, Math.floor((timeoutMs - 500) / 1_000))
 }
