@@ -55,6 +55,7 @@ export async function withGateway<T>(
     purpose?: Purpose
     timeoutMs: number
     mode?: 'local' | 'remote'
+    ssh?: ConnectOptions['ssh']
     onEvent?: ConnectOptions['onEvent']
     /** Shows no progress: the work has output of its own. */
     silent?: boolean
@@ -73,6 +74,7 @@ export async function withGateway<T>(
     token: options.token,
     password: options.password,
     mode: wants.mode,
+    ssh: wants.ssh,
     timeoutMs: wants.timeoutMs,
     ...(wants.onEvent === undefined ? {} : { onEvent: wants.onEvent }),
     onWarning: (text) => io.stderr(`warning: ${text}`)

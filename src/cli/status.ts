@@ -1,4 +1,5 @@
-import type { Connection } from '../client/connect.ts'
+import type { Connection, ConnectOptions } from '../client/connect.ts'
+import type { TunnelFacts } from '../client/ssh/tunnel.ts'
 import { describeEndpoint } from '../client/target.ts'
 import { type TargetOptions, withGateway } from './gateway-call.ts'
 import { clientCount, type Status } from './health.ts'
@@ -16,6 +17,7 @@ export interface GatewayReport {
   uptimeMs?: number
   clients?: number
   auth?: { method: string; role: string; scopes: readonly string[]; credential: string }
+  tunnel?: TunnelFacts
   status?: Status
   health?: unknown
   error?: { code: string; message: string; fix?: string | undefined }
@@ -25,7 +27,7 @@ export interface GatewayReport {
 export async function inspectGateway(
   io: Io,
   options: TargetOptions,
-  wants: { timeoutMs: number; deep?: boolean; mode?: 'local' | 'remote' }
+  wants: { timeoutMs: number; deep?: boolean; mode?: 'local' | 'remote'; ssh?: ConnectOptions['ssh'] }
 ): Promise<GatewayReport> {
   const started = performance.now()
   try {
@@ -38,7 +40,8 @@ export async function inspectGateway(
         scopes: ['operator.admin', 'operator.write', 'operator.read'],
         purpose: 'probe',
         timeoutMs,
-        ...(wants.mode === undefined ? {} : { mode: wants.mode })
+        ...(wants.mode === undefined ? {} : { mode: wants.mode }),
+        ssh: wants.ssh
       },
       async (connection) => {
         const report = reportOf(connection, performance.now() - started)
@@ -72,7 +75,7 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : 'UNEXPECTED'
 }
 
-function reportOf({ hello, endpoint, credentials }: Connection, connectMs: number): GatewayReport {
+function reportOf({ hello, endpoint, credentials, tunnel }: Connection, connectMs: number): GatewayReport {
   const { method, role, scopes } = hello.auth
   const credential = credentials?.token?.source ?? credentials?.password?.source
   return {
@@ -81,6 +84,7 @@ function reportOf({ hello, endpoint, credentials }: Connection, connectMs: numbe
     reachable: true,
     capability: capabilityOf(scopes),
     connectMs: Math.round(connectMs),
+    ...(tunnel === undefined ? {} : { tunnel }),
     version: hello.server.version,
     uptimeMs: hello.snapshot.uptimeMs,
     auth: {
@@ -111,6 +115,13 @@ function tlsText(tls: Part<'tls'>): string | undefined {
   return `${tls.fingerprint}${until}${tls.problem === undefined ? '' : ` (${tls.problem})`}`
 }
 
+function tunnelText(tunnel: TunnelFacts | undefined): string | undefined {
+  if (tunnel === undefined) return undefined
+  const { target, remotePort, localPort, pid } = tunnel
+  const how = localPort === undefined ? 'for this command alone' : `that is up on port ${localPort}`
+  return `ssh ${target}, ${how}${pid === undefined ? '' : ` (pid ${pid})`}, to port ${remotePort} there`
+}
+
 function tailscaleText(tailscale: Part<'tailscale'>): string | undefined {
   const { mode, phase, url, error, fix } = tailscale ?? {}
   if (mode === undefined || mode === 'off') return undefined
@@ -126,6 +137,7 @@ export function printReport(io: Io, report: GatewayReport): void {
   printRows(io, [
     ['Gateway', `${report.url} (${report.urlSource})`],
     ['Reachable', report.reachable ? `yes, in ${report.connectMs}ms` : 'no'],
+    ['Tunnel', tunnelText(report.tunnel)],
     ['Version', report.version],
     ['Uptime', report.uptimeMs === undefined ? undefined : formatDuration(report.uptimeMs)],
     ['Clients', report.clients === undefined ? undefined : String(report.clients)],

@@ -1,0 +1,119 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { findProgram } from '../../scripts/debian.ts'
+import { freePort, tempDir } from './gateway.ts'
+
+const SSHD = findProgram(['sshd'])
+
+/** Why no sshd can be started here; false when one can. */
+export const noSshd: string | false =
+  SSHD === undefined
+    ? 'needs sshd: apt-get install openssh-server'
+    : findProgram(['ssh']) === undefined
+      ? 'needs ssh: apt-get install openssh-client'
+      : false
+
+/** A real sshd on a loopback port, with keys of its own, that lets this very user in. */
+export interface TestSshd {
+  port: number
+  /** `user@127.0.0.1:PORT` */
+  target: string
+  /** A private key that it accepts. */
+  identity: string
+  /** The line that known_hosts has for it. */
+  hostLine: string
+  /** Everything it has logged. */
+  log(): string
+  stop(): Promise<void>
+}
+
+/** Makes a key pair; returns the path of the private one. */
+export function makeKey(dir: string, name: string): string {
+  const file = join(dir, name)
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', file])
+  return file
+}
+
+/** Starts a real sshd; `options` are further lines of its configuration. */
+export async function startSshd(
+  t: Test,
+  given: { port?: number; options?: readonly string[] } = {}
+): Promise<TestSshd> {
+  const dir = tempDir(t)
+  const port = given.port ?? (await freePort())
+  const hostKey = makeKey(dir, 'host_key')
+  const identity = makeKey(dir, 'identity')
+  copyFileSync(`${identity}.pub`, join(dir, 'authorized_keys'))
+  const lines = [
+    ...(given.options ?? []),
+    `Port ${port}`,
+    'ListenAddress 127.0.0.1',
+    `HostKey ${hostKey}`,
+    'PidFile none',
+    `AuthorizedKeysFile ${join(dir, 'authorized_keys')}`,
+    'StrictModes no',
+    'UsePAM no',
+    'PermitRootLogin prohibit-password',
+    'PasswordAuthentication no',
+    'KbdInteractiveAuthentication no',
+    'LogLevel VERBOSE'
+  ]
+  writeFileSync(join(dir, 'sshd_config'), `${lines.join('\n')}\n`)
+  // Its privilege separation wants this folder; only root's sshd separates.
+  if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 })
+  const child = spawn(SSHD!, ['-D', '-e', '-f', join(dir, 'sshd_config')], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let log = ''
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    log += text
+  })
+  const exited = once(child, 'exit')
+  const stop = async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill()
+    await exited
+  }
+  t.teardown(stop)
+  while (!log.includes('Server listening')) {
+    const [code] = (await Promise.race([once(child.stderr, 'data'), exited])) as [unknown]
+    if (typeof code === 'number') throw new Error(`sshd exited with ${code}: ${log}`)
+  }
+  const [kind, key] = execFileSync('ssh-keygen', ['-y', '-f', hostKey], { encoding: 'utf8' }).split(' ')
+  return {
+    port,
+    target: `${userInfo().username}@127.0.0.1:${port}`,
+    identity,
+    hostLine: `[127.0.0.1]:${port} ${kind} ${key!.trim()}`,
+    log: () => log,
+    stop
+  }
+}
+
+const INSIDE = 'WITH_AN_SSH_FOLDER_OF_ITS_OWN'
+const FOLDER = join(userInfo().homedir, '.ssh')
+
+/** The `known_hosts` and `config` of the user, while a test runs inside of `withOwnSshFolder`. */
+export const sshFile = (name: 'known_hosts' | 'config'): string => join(FOLDER, name)
+
+/**
+ * Runs tests where `~/.ssh` is an empty folder of their own: ssh takes it from the user's account, whatever HOME says. That is
+ * a mount that nothing outside of this file's process sees.
+ */
+export async function withOwnSshFolder(t: Test, file: string, tests: () => void): Promise<void> {
+  if (process.env[INSIDE] === '1') return tests()
+  mkdirSync(FOLDER, { recursive: true, mode: 0o700 })
+  const dir = tempDir(t)
+  const way = userInfo().uid === 0 ? ['--mount'] : ['--map-current-user', '--mount']
+  const script = 'mount --bind "$1" "$2" && exec "$3" "$4"'
+  const words = ['sh', '-c', script, 'sh', dir, FOLDER, process.execPath, file]
+  const probe = spawn('unshare', [...way, 'sh', '-c', 'mount --bind "$1" "$2"', 'sh', dir, FOLDER], { stdio: 'ignore' })
+  const able = await new Promise<boolean>((resolve) => {
+    probe.once('error', () => resolve(false)).once('exit', (code) => resolve(code === 0))
+  })
+  const skip = able ? false : 'needs unshare --mount, to give ssh a folder of its own'
+  t.test('with a folder of ssh that is its own', { skip }, async (t) => {
+    await t.spawn('unshare', [...way, ...words], { env: { ...process.env, [INSIDE]: '1' } })
+  })
+}
