@@ -4,8 +4,8 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { freePort, startApp, type TestApp, tempDir, TOKEN } from '../support/gateway.ts'
 import { type Outcome, runCli, spawnCli } from '../support/cli.ts'
+import { freePort, startApp, type TestApp, TOKEN, tempDir } from '../support/gateway.ts'
 import { makeKey, noSshd, sshFile, startSshd, type TestSshd, withOwnSshFolder } from '../support/sshd.ts'
 
 t.setTimeout(110_000)

@@ -25,10 +25,20 @@ export function streamArguments(route: SshRoute, connectSeconds: number): string
   return [...options, '-W', `127.0.0.1:${route.remotePort}`, '--', sshDestination(route.target)]
 }
 
-/** The arguments that keep a port of this host's loopback open to the gateway. */
-export function forwardArguments(route: SshRoute, localPort: number): string[] {
-  const forward = ['-L', `127.0.0.1:${localPort}:127.0.0.1:${route.remotePort}`]
-  return ['-N', '-o', 'ConnectTimeout=15', ...commonOptions(route), ...forward, '--', sshDestination(route.target)]
+/**
+ * The arguments that keep a port of this host's loopback open to the gateway. Without `opens`, the user's ssh configuration
+ * opens that port by itself, and to ask for it twice would fail.
+ */
+export function forwardArguments(route: SshRoute, localPort: number, opens: boolean): string[] {
+  const forward = opens ? ['-L', `127.0.0.1:${localPort}:127.0.0.1:${route.remotePort}`] : []
+  // At this level ssh says when the port is open, and why a connection through it came to nothing.
+  const options = ['-o', 'LogLevel=DEBUG1', '-o', 'ConnectTimeout=15', ...commonOptions(route)]
+  return ['-N', ...options, ...forward, '--', sshDestination(route.target)]
+}
+
+/** The arguments with which ssh prints what its configuration says of a host, and connects to nothing. */
+export function settingsArguments({ target }: Pick<SshRoute, 'target'>): string[] {
+  return ['-G', ...(target.port === undefined ? [] : ['-p', String(target.port)]), '--', sshDestination(target)]
 }
 
 function commonOptions({ target, identity, hostKeyPolicy }: SshRoute): string[] {

@@ -27,6 +27,11 @@ export function configuredLocalEnd({ url, transport, sshTarget }: Remote): URL |
   return end !== null && isLoopbackUrl(end) ? end : undefined
 }
 
+/** Where a tunnel begins: the configured local end, else the usual one. */
+export function tunnelEnd(remote: Remote): URL {
+  return configuredLocalEnd(remote) ?? new URL(LOCAL_END)
+}
+
 /** The port of a tunnel's local end. */
 export function portOf(url: URL): number {
   return Number(url.port || (url.protocol === 'wss:' ? 443 : 80))

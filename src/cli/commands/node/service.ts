@@ -21,7 +21,7 @@ export function buildInstall(io: Io): Command {
 async function install(io: Io, { json, ...options }: NodeOptions & { json?: boolean }): Promise<void> {
   gatewayFlags(options)
   const { paths } = placesOf(io)
-  const manager = await serviceManager(io.env)
+  const manager = await serviceManager(io.env, 'openclaw node run')
   await manager.check()
   const spec = {
     ...nameOf(io),
@@ -63,7 +63,7 @@ export function buildServiceStatus(io: Io): Command {
     .description('Show whether the service is installed, and whether it runs')
     .option('--json', 'Print JSON')
     .action(async ({ json }: { json?: boolean }) => {
-      const manager = await serviceManager(io.env)
+      const manager = await serviceManager(io.env, 'openclaw node run')
       const status = await manager.status(nameOf(io))
       if (json === true) printJson(io, { service: shown(manager, status) })
       else printStatus(io, manager, status)
@@ -86,7 +86,7 @@ export function buildServiceCommand(io: Io, action: Action): Command {
     .description(description)
     .option('--json', 'Print JSON')
     .action(async ({ json }: { json?: boolean }) => {
-      const manager = await serviceManager(io.env)
+      const manager = await serviceManager(io.env, 'openclaw node run')
       const name = nameOf(io)
       const before = await manager.status(name)
       const absent = !before.installed && before.runtime.status !== 'running'
