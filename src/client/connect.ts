@@ -119,7 +119,11 @@ async function tunnelEndpoints(
   if (elsewhere && options.ssh === undefined) return undefined
   // Most connections go through none.
   const { sshEndpoints } = await import('./ssh/endpoints.ts')
-  return sshEndpoints(remote, options.paths.home, options.ssh)
+  const endpoints = sshEndpoints(remote, options.paths.home, options.ssh)
+  const foreign = endpoints?.some((endpoint) => endpoint.destination === 'explicit')
+  if (foreign !== true || given(options.token) || given(options.password)) return endpoints
+  const message = 'missing credentials: a host given by hand never gets the credentials of the configured one'
+  throw new ClientError('CREDENTIALS_MISSING', message, { fix: 'pass --token or --password with --ssh' })
 }
 
 async function readConfig(options: ConnectOptions): Promise<{ config: Config | undefined; problem: unknown }> {

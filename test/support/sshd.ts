@@ -26,9 +26,9 @@ export interface TestSshd {
   identity: string
   /** The line that known_hosts has for it. */
   hostLine: string
-  /** Everything it has logged. */
-  log(): string
   stop(): Promise<void>
+  /** Starts it again after `stop`. */
+  again(): Promise<void>
 }
 
 /** Makes a key pair; returns the path of the private one. */
@@ -39,12 +39,9 @@ export function makeKey(dir: string, name: string): string {
 }
 
 /** Starts a real sshd; `options` are further lines of its configuration. */
-export async function startSshd(
-  t: Test,
-  given: { port?: number; options?: readonly string[] } = {}
-): Promise<TestSshd> {
+export async function startSshd(t: Test, given: { options?: readonly string[] } = {}): Promise<TestSshd> {
   const dir = tempDir(t)
-  const port = given.port ?? (await freePort())
+  const port = await freePort()
   const hostKey = makeKey(dir, 'host_key')
   const identity = makeKey(dir, 'identity')
   copyFileSync(`${identity}.pub`, join(dir, 'authorized_keys'))
@@ -59,35 +56,40 @@ export async function startSshd(
     'UsePAM no',
     'PermitRootLogin prohibit-password',
     'PasswordAuthentication no',
-    'KbdInteractiveAuthentication no',
-    'LogLevel VERBOSE'
+    'KbdInteractiveAuthentication no'
   ]
   writeFileSync(join(dir, 'sshd_config'), `${lines.join('\n')}\n`)
   // Its privilege separation wants this folder; only root's sshd separates.
   if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 })
-  const child = spawn(SSHD!, ['-D', '-e', '-f', join(dir, 'sshd_config')], { stdio: ['ignore', 'ignore', 'pipe'] })
-  let log = ''
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    log += text
-  })
-  const exited = once(child, 'exit')
-  const stop = async () => {
-    if (child.exitCode === null && child.signalCode === null) child.kill()
-    await exited
-  }
-  t.teardown(stop)
-  while (!log.includes('Server listening')) {
-    const [code] = (await Promise.race([once(child.stderr, 'data'), exited])) as [unknown]
-    if (typeof code === 'number') throw new Error(`sshd exited with ${code}: ${log}`)
-  }
+  let stop = await run(join(dir, 'sshd_config'))
+  t.teardown(() => stop())
   const [kind, key] = execFileSync('ssh-keygen', ['-y', '-f', hostKey], { encoding: 'utf8' }).split(' ')
   return {
     port,
     target: `${userInfo().username}@127.0.0.1:${port}`,
     identity,
     hostLine: `[127.0.0.1]:${port} ${kind} ${key!.trim()}`,
-    log: () => log,
-    stop
+    stop: () => stop(),
+    again: async () => {
+      stop = await run(join(dir, 'sshd_config'))
+    }
+  }
+}
+
+async function run(config: string): Promise<() => Promise<void>> {
+  const child = spawn(SSHD!, ['-D', '-e', '-f', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const exited = once(child, 'exit')
+  let log = ''
+  const listens = new Promise<void>((resolve) => {
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      log += text
+      if (log.includes('Server listening')) resolve()
+    })
+  })
+  await Promise.race([listens, exited.then(([code]) => Promise.reject(new Error(`sshd exited with ${code}: ${log}`)))])
+  return async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill()
+    await exited
   }
 }
 

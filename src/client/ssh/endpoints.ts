@@ -5,6 +5,7 @@ import { type Endpoint, type UrlSource, urlEndpoint } from '../target.ts'
 import { isLoopbackUrl } from '../url-policy.ts'
 import { describeTarget, parseSshTarget, type SshRoute } from './route.ts'
 
+type UrlEndpoint = Endpoint & { kind: 'url' }
 type Remote = Config['gateway']['remote']
 
 /** One way through ssh alone: the tunnel that is up, or one of its own, to the configured host or to one given by hand. */
@@ -56,7 +57,7 @@ export function sshRoute(remote: Remote | undefined, home: string, given?: SshCh
  * The ways to the remote gateway by SSH: the tunnel that is up, then one of its own. Undefined when it is not reached by SSH,
  * or no host is known.
  */
-export function sshEndpoints(remote: Remote | undefined, home: string, choice?: SshChoice): Endpoint[] | undefined {
+export function sshEndpoints(remote: Remote | undefined, home: string, choice?: SshChoice): UrlEndpoint[] | undefined {
   const end = remote === undefined ? undefined : configuredLocalEnd(remote)
   const route = sshRoute(remote, home, choice)
   if (route === undefined || (end === undefined && choice?.target === undefined)) return undefined
