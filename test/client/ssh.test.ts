@@ -4,9 +4,10 @@ import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type Outcome, spawnCli, startCli } from '../support/cli.ts'
+import { type Outcome, spawnCli } from '../support/cli.ts'
 import { freePort, startApp, type TestApp, TOKEN, tempDir } from '../support/gateway.ts'
 import { makeKey, noSshd, sshFile, startSshd, type TestSshd, withOwnSshFolder } from '../support/sshd.ts'
+import { tunnelUp } from '../support/tunnel-up.ts'
 
 t.setTimeout(110_000)
 
@@ -58,37 +59,6 @@ async function squatter(t: Test): Promise<{ port: number; heard: () => string }>
   await once(server, 'listening')
   t.teardown(() => server.close())
   return { port: (server.address() as { port: number }).port, heard: () => heard }
-}
-
-/** Runs `tunnel up` and reads the states that it prints. */
-function tunnelUp(t: Test, env: NodeJS.ProcessEnv, words: readonly string[] = []) {
-  const child = startCli(['tunnel', 'up', '--json', ...words], env)
-  const states: Record<string, unknown>[] = []
-  let rest = ''
-  const news = new Set<() => void>()
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    const lines = (rest + text).split('\n')
-    rest = lines.pop()!
-    states.push(...lines.map((line) => JSON.parse(line)))
-    for (const tell of news) tell()
-  })
-  const exited = once(child, 'exit').then(([code]) => code as number | null)
-  t.teardown(async () => {
-    child.kill()
-    await exited
-  })
-  const until = (phase: string, n = 1) =>
-    new Promise<Record<string, unknown>>((resolve) => {
-      const look = () => {
-        const found = states.filter((state) => state.phase === phase)[n - 1]
-        if (found === undefined) return
-        news.delete(look)
-        resolve(found)
-      }
-      news.add(look)
-      look()
-    })
-  return { child, states, until, exited }
 }
 
 function tests(): void {

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -104,7 +104,11 @@ export const sshFile = (name: 'known_hosts' | 'config'): string => join(FOLDER, 
  * a mount that nothing outside of this file's process sees.
  */
 export async function withOwnSshFolder(t: Test, file: string, tests: () => void): Promise<void> {
-  if (process.env[INSIDE] === '1') return tests()
+  if (process.env[INSIDE] === '1') {
+    // Tests write and delete there: it must not be the user's own.
+    if (!readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${FOLDER} `)) throw new Error(`${FOLDER} is no mount`)
+    return tests()
+  }
   mkdirSync(FOLDER, { recursive: true, mode: 0o700 })
   const dir = tempDir(t)
   const way = userInfo().uid === 0 ? ['--mount'] : ['--map-current-user', '--mount']
