@@ -10,13 +10,15 @@ import type { Paths } from '../config/types.ts'
 import { openLog } from '../log.ts'
 import { nodeCommands } from '../node-host/commands/index.ts'
 import { NodeCredentials } from '../node-host/credentials.ts'
+import { NodeHostError } from '../node-host/errors.ts'
 import { ExecPolicy } from '../node-host/exec-policy.ts'
 import { NodeHost } from '../node-host/host.ts'
 import { ensureIdentity } from '../node-host/identity.ts'
 import { McpServers } from '../node-host/mcp/servers.ts'
+import { firstReachable, type SetupCode } from '../node-host/setup-code.ts'
 import { readSkills } from '../node-host/skills.ts'
 import { NodeMemory } from '../node-host/state.ts'
-import { type GatewayFlags, nodeTarget } from '../node-host/target.ts'
+import { type GatewayFlags, nodeTarget, pairedTarget } from '../node-host/target.ts'
 import type { Trouble } from '../node-host/trouble.ts'
 import { lockState } from '../store/lock.ts'
 
@@ -32,6 +34,8 @@ export interface OpenNode {
   flags: GatewayFlags
   instanceId: string | undefined
   displayName: string | undefined
+  /** A setup code to pair with first, which also says where. */
+  pair?: SetupCode | undefined
   say(text: string): void
   /** Hears why there is no connection; undefined: there is one. */
   onTrouble(trouble: Trouble | undefined): void
@@ -40,6 +44,8 @@ export interface OpenNode {
 /** A node host that runs. */
 export interface OpenedNode {
   ended: Promise<void>
+  /** Ends when a setup code has let this node in; rejects when it does not. */
+  paired: Promise<void>
   stop(): Promise<void>
 }
 
@@ -47,18 +53,21 @@ export interface OpenedNode {
 export async function openNode(
   options: OpenNode
 ): Promise<OpenedNode | { heldBy: number | undefined; gateway: string }> {
-  const { paths, env, ownEnv, flags, say } = options
+  const { paths, env, ownEnv, flags, pair, say } = options
   const { stateDir } = paths
   const config = await loadConfig({ env, paths, client: true })
   const nodeHost = readNodeHost(paths, env)
-  const target = await nodeTarget(flags, config, env)
+  const memory = new NodeMemory(stateDir)
+  const found = pair && { url: (await firstReachable(pair.urls)).href, fingerprint: pair.fingerprint }
+  const target = found
+    ? pairedTarget(found, flags)
+    : await nodeTarget(flags, config, env, (await memory.read())?.gateway)
   const gateway = target.url.href
   mkdirSync(join(stateDir, 'node'), { recursive: true, mode: 0o700 })
   const name = `gateway-${createHash('sha256').update(gateway).digest('hex').slice(0, 8)}`
   const lock = lockState(join(stateDir, 'node'), process.pid, name)
   if ('heldBy' in lock) return { ...lock, gateway }
   const identity = await ensureIdentity(stateDir)
-  const memory = new NodeMemory(stateDir)
   const state = await memory.open({ instanceId: options.instanceId, displayName: options.displayName })
   const { log, file, flush } = await openLog({ stateDir, level: config.logLevel, tty: undefined, name: 'node' })
   for (const warning of [...config.warnings, ...nodeHost.warnings]) {
@@ -74,6 +83,9 @@ export async function openNode(
     mcp
   })
   const known = state.tokens[gateway]?.token
+  const paired = Promise.withResolvers<void>()
+  // Whoever does not pair by a code does not look.
+  paired.promise.catch(() => {})
   const host = new NodeHost({
     target,
     identity,
@@ -82,7 +94,15 @@ export async function openNode(
       env,
       paths,
       deviceToken: known,
-      keep: (token) => memory.remember(gateway, token)
+      keep: (token) => memory.remember(gateway, token),
+      bootstrap: found && {
+        token: pair!.bootstrapToken,
+        async accepted() {
+          await memory.paired(found)
+          paired.resolve()
+        },
+        refused: (cause) => paired.reject(refusedCode(cause))
+      }
     }),
     instanceId: state.instanceId,
     displayName: state.displayName ?? hostname(),
@@ -119,9 +139,17 @@ export async function openNode(
   let stopping: Promise<void> | undefined
   return {
     ended: host.run(),
+    paired: paired.promise,
     stop() {
       stopping ??= stop()
       return stopping
     }
   }
+}
+
+function refusedCode(cause: Error): NodeHostError {
+  return new NodeHostError('SETUP_CODE_REFUSED', 'this setup code was used already, or has expired', {
+    fix: 'openclaw devices join-code (on the gateway host)',
+    cause
+  })
 }

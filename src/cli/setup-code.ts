@@ -101,7 +101,7 @@ export async function joinCode(io: Io, options: TargetOptions): Promise<void> {
   const made = await mint(io, options, { includeQr: false, bootstrapProfile: 'node', joinUrl: true })
   if (options.json === true) return printJson(io, made)
   io.stdout(`Run this on the machine that shall join (once, within ten minutes):\n`)
-  io.stdout(`  npx openclaw connect ${printable(made.joinUrl ?? '')}`)
+  io.stdout(`  openclaw node run --pair ${printable(made.joinUrl ?? '')}`)
 }
 
 function mint(io: Io, options: TargetOptions, params: Record<string, unknown>): Promise<Made> {

@@ -8,6 +8,8 @@ import { ClientError } from './errors.ts'
 // What a hello-ok allows a frame to be; the gateway closes the socket for more.
 const MAX_PAYLOAD = 25 * 1024 * 1024
 
+const KEEPALIVE_MS = 10_000
+
 const common = {
   perMessageDeflate: false,
   maxPayload: MAX_PAYLOAD,
@@ -21,7 +23,7 @@ const common = {
  */
 export function openUrl(url: URL, stream?: Duplex): SocketLike {
   const createConnection = stream === undefined ? undefined : () => stream as net.Socket
-  return new WebSocket(url, { ...common, ...(createConnection === undefined ? {} : { createConnection }) })
+  return watched(new WebSocket(url, { ...common, ...(createConnection === undefined ? {} : { createConnection }) }))
 }
 
 /** Opens a WebSocket over a Unix socket. Not by a `ws+unix:` URL: a path with a colon or a space would not survive it. */
@@ -35,7 +37,15 @@ export function openPinnedUrl(url: URL, pin: string, timeoutMs: number, fix?: st
     openPinned(url, pin, timeoutMs, fix).then((socket) => ready(null, socket), ready)
   }
   // Node takes the socket later as well; the types of `ws` know only the socket at once.
-  return new WebSocket(url, { ...common, createConnection: createConnection as never })
+  return watched(new WebSocket(url, { ...common, createConnection: createConnection as never }))
+}
+
+// A peer that is gone without a word is found out within half a minute, by the system, and not only when it is written to.
+function watched(socket: WebSocket): WebSocket {
+  return socket.on('upgrade', ({ socket: stream }) => {
+    // A stream through ssh is none of the system's, and ssh looks after its own.
+    if (stream instanceof net.Socket) stream.setKeepAlive(true, KEEPALIVE_MS)
+  })
 }
 
 /** Opens TLS and compares the certificate with its pin (R34); not a byte of ours is sent before they match (S16). */

@@ -1,5 +1,5 @@
 import { type GatewayError, refusalDetails } from '../client/core.ts'
-import { resolveCredentials } from '../client/credentials.ts'
+import { type Credentials, resolveCredentials } from '../client/credentials.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Env } from '../config/paths.ts'
 import type { Paths } from '../config/types.ts'
@@ -9,6 +9,15 @@ import type { NodeTarget } from './target.ts'
 /** Where a device token is kept; undefined forgets it. */
 export type KeepToken = (token: string | undefined) => Promise<void>
 
+/** What lets a node in the first time, and only then. */
+export interface Bootstrap {
+  token: string
+  /** It let this node in. */
+  accepted(): Promise<void>
+  /** It never will. */
+  refused(error: GatewayError): void
+}
+
 /** What a node proves itself with: its device token once it has one, and before that the configured credential (R27). */
 export class NodeCredentials {
   readonly #target: NodeTarget
@@ -16,10 +25,19 @@ export class NodeCredentials {
   readonly #paths: Paths
   readonly #keep: KeepToken
   #deviceToken: string | undefined
-  #sent: 'device-token' | 'shared' = 'shared'
+  #bootstrap: Bootstrap | undefined
+  #sent: 'device-token' | 'shared' | 'bootstrap' = 'shared'
   #retryWithDeviceToken = false
 
-  constructor(input: { target: NodeTarget; env: Env; paths: Paths; deviceToken: string | undefined; keep: KeepToken }) {
+  constructor(input: {
+    target: NodeTarget
+    env: Env
+    paths: Paths
+    deviceToken: string | undefined
+    keep: KeepToken
+    bootstrap?: Bootstrap | undefined
+  }) {
+    this.#bootstrap = input.bootstrap
     this.#target = input.target
     this.#env = input.env
     this.#paths = input.paths
@@ -29,6 +47,10 @@ export class NodeCredentials {
 
   /** The claim for the next `connect`. The configuration is read anew, so that a repaired credential is used at once. */
   async claim(): Promise<AuthClaim | undefined> {
+    if (this.#bootstrap !== undefined) {
+      this.#sent = 'bootstrap'
+      return { bootstrapToken: this.#bootstrap.token }
+    }
     // What somebody put into the environment is meant for this run.
     const useDeviceToken = this.#retryWithDeviceToken || !overridden(this.#env)
     this.#retryWithDeviceToken = false
@@ -44,14 +66,22 @@ export class NodeCredentials {
 
   /** Keeps the device token that came with a connection. */
   async accepted(deviceToken: string | undefined): Promise<void> {
-    if (deviceToken === undefined || deviceToken === this.#deviceToken) return
-    this.#deviceToken = deviceToken
-    await this.#keep(deviceToken)
+    const bootstrap = this.#bootstrap
+    this.#bootstrap = undefined
+    if (deviceToken !== undefined && deviceToken !== this.#deviceToken) {
+      this.#deviceToken = deviceToken
+      await this.#keep(deviceToken)
+    }
+    await bootstrap?.accepted()
   }
 
   /** Learns from a refusal; reports whether there is another credential to try at once. */
   refused(error: GatewayError): boolean {
     const { code = '', recommendedNextStep } = refusalDetails(error)
+    if (this.#sent === 'bootstrap') {
+      if (code.startsWith('AUTH_')) this.#bootstrap?.refused(error)
+      return false
+    }
     if (this.#sent === 'device-token') {
       if (code !== 'AUTH_DEVICE_TOKEN_MISMATCH') return false
       // Revoked, rotated or removed: it will never be right again.
@@ -63,7 +93,8 @@ export class NodeCredentials {
     return this.#retryWithDeviceToken
   }
 
-  async #resolve() {
+  async #resolve(): Promise<Pick<Credentials, 'token' | 'password'>> {
+    if (this.#target.destination === 'explicit') return { token: undefined, password: undefined }
     const config = await loadConfig({ env: this.#env, paths: this.#paths, client: true })
     const { mode, modeExplicit } = config.gateway.auth
     return resolveCredentials({

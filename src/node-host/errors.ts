@@ -12,4 +12,11 @@ export class NodeHostError extends Error {
 }
 
 /** Why the node host refused. */
-export type NodeHostErrorCode = 'NODE_IDENTITY_MISSING' | 'NODE_IDENTITY_UNREADABLE' | 'NODE_STATE_UNREADABLE'
+export type NodeHostErrorCode =
+  | 'NODE_IDENTITY_MISSING'
+  | 'NODE_IDENTITY_UNREADABLE'
+  | 'NODE_STATE_UNREADABLE'
+  | 'SETUP_CODE_EXPIRED'
+  | 'SETUP_CODE_INVALID'
+  | 'SETUP_CODE_REFUSED'
+  | 'SETUP_CODE_UNREACHABLE'

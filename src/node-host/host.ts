@@ -38,6 +38,8 @@ export class NodeHost {
   readonly #announcer: Announcer
   readonly #invocations: Invocations
   readonly #stopped = Promise.withResolvers<void>()
+  /** What the gateway gave this node is on disk: without it, a code that let it in once would be lost. */
+  #kept: Promise<void> | undefined
 
   constructor(options: NodeHostOptions) {
     this.#options = options
@@ -91,12 +93,13 @@ export class NodeHost {
     this.#announcer.end()
     this.#invocations.abandon('the node is stopping')
     await this.#invocations.settled(STOP_TIMEOUT_MS)
+    await this.#kept
     this.#client.close()
   }
 
   #welcomed(hello: HelloOk): void {
     const { credentials, log } = this.#options
-    credentials.accepted(hello.auth.deviceToken).catch((err) => log.warn({ err }, 'device token not kept'))
+    this.#kept = credentials.accepted(hello.auth.deviceToken).catch((err) => log.warn({ err }, 'device token not kept'))
     this.#options.onConnected?.(hello)
     void this.#announcer.begin()
   }

@@ -12,6 +12,14 @@ export interface NodeState {
   displayName?: string | undefined
   /** Device tokens, by the gateway that issued each (its URL): none is ever sent anywhere else. */
   tokens: Readonly<Record<string, { token: string; issuedAtMs: number }>>
+  /** The gateway that this host paired with by a setup code, where the command line names none. */
+  gateway?: PairedGateway | undefined
+}
+
+/** A gateway, and how its certificate is known. */
+export interface PairedGateway {
+  url: string
+  fingerprint?: string | undefined
 }
 
 const MAX_TOKENS = 32
@@ -35,9 +43,9 @@ export class NodeMemory {
       throw this.#unreadable(cause)
     }
     try {
-      const { instanceId, displayName, tokens } = JSON.parse(text) as Partial<NodeState>
+      const { instanceId, displayName, tokens, gateway } = JSON.parse(text) as Partial<NodeState>
       if (typeof instanceId !== 'string' || typeof tokens !== 'object') throw new Error('it is incomplete')
-      return { instanceId, displayName, tokens: tokens ?? {} }
+      return { instanceId, displayName, tokens: tokens ?? {}, gateway }
     } catch (cause) {
       throw this.#unreadable(cause)
     }
@@ -55,6 +63,11 @@ export class NodeMemory {
   /** The device token that a gateway has issued to this node. */
   async token(gateway: string): Promise<string | undefined> {
     return (await this.read())?.tokens[gateway]?.token
+  }
+
+  /** Keeps which gateway this host paired with. */
+  async paired(gateway: PairedGateway): Promise<void> {
+    await this.#change((state) => ({ ...state, gateway }))
   }
 
   /** Keeps, or with undefined forgets, the device token of a gateway. */

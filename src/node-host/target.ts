@@ -6,6 +6,7 @@ import { resolveTargets } from '../client/target.ts'
 import { checkGatewayUrl, isLoopbackUrl } from '../client/url-policy.ts'
 import { DEFAULT_PORT } from '../config/defaults.ts'
 import type { Config } from '../config/types.ts'
+import type { PairedGateway } from './state.ts'
 
 /** The gateway that the command line names; without a host, port, path and TLS choice it is the configured one. */
 export interface GatewayFlags {
@@ -29,10 +30,12 @@ export interface NodeTarget {
 export async function nodeTarget(
   flags: GatewayFlags,
   config: Config,
-  env: Readonly<Record<string, string | undefined>>
+  env: Readonly<Record<string, string | undefined>>,
+  paired?: PairedGateway
 ): Promise<NodeTarget> {
   const { host, port, contextPath, tls } = flags
   const named = [host, port, contextPath, tls].some((flag) => flag !== undefined)
+  if (!named && paired !== undefined) return pairedTarget(paired, flags)
   const { url, destination } = named ? byFlags(flags, config) : byConfiguration(config, env)
   if (url.protocol === 'ws:' && flags.tlsFingerprint !== undefined) {
     throw new ClientError('TARGET_INVALID', `--tls-fingerprint is for TLS, and ${url.origin} is plaintext`, {
@@ -40,6 +43,17 @@ export async function nodeTarget(
     })
   }
   return { url, destination, pin: url.protocol === 'wss:' ? await pinOf(url, flags, config) : undefined }
+}
+
+/** The gateway of a setup code. What this machine keeps for another gateway does not go there. */
+export function pairedTarget({ url, fingerprint }: PairedGateway, { tlsFingerprint }: GatewayFlags = {}): NodeTarget {
+  const pin = tlsFingerprint ?? fingerprint
+  const fix = 'pair it again: openclaw node run --pair CODE'
+  return {
+    url: checkGatewayUrl(url),
+    destination: 'explicit',
+    pin: pin === undefined ? undefined : { fingerprint: pin, fix }
+  }
 }
 
 // A host that is named by hand gets the credentials of this machine's configuration all the same: node commands take

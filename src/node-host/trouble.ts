@@ -44,6 +44,8 @@ export function patience(error: GatewayError, needs: Trouble['needs'], attempt: 
   if (needs === 'approval') return Math.max(least, backoff(attempt, { base: 1_000, cap: 10_000, random }))
   // Each wrong credential is a guess that the gateway counts, against everyone at this address.
   if (needs === 'owner') return Math.max(least, backoff(attempt, { base: 5_000, cap: LONGEST_MS, random }))
+  // Where nobody answers, nobody is bothered by being asked; and whoever mends a network wants to see the node back.
+  if (TRANSIENT.has(error.code)) return Math.max(least, backoff(attempt, { cap: 8_000, random }))
   return Math.min(retryDelay(error, attempt, random) ?? backoff(attempt, { random }), LONGEST_MS)
 }
 

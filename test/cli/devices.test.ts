@@ -329,7 +329,7 @@ t.test('qr and setup codes', async (t) => {
 
   const open = await start(t, stateDir, { publicOrigin: 'https://gateway.example.com' })
   const joined = await runCli(env, ['devices', 'join-code'])
-  const path = /npx openclaw connect https:\/\/gateway\.example\.com(\/j\/[\w-]{22})\n/.exec(joined.out)?.[1] ?? ''
+  const path = /openclaw node run --pair https:\/\/gateway\.example\.com(\/j\/[\w-]{22})\n/.exec(joined.out)?.[1] ?? ''
   t.equal((await fetch(`${open.http}${path}`, { method: 'HEAD' })).status, 404, 'a mere look does not use it up')
   const fetched = await fetch(`${open.http}${path}`)
   t.equal(fetched.headers.get('cache-control'), 'no-store')

@@ -19,11 +19,16 @@ export interface InvokeRequest {
 }
 
 /** A client with these scopes, closed after the test. */
-export async function operator(t: Test, url: string, ...scopes: string[]): Promise<RawClient> {
+export function operator(t: Test, url: string, ...scopes: string[]): Promise<RawClient> {
+  return operatorAt(t, url, TOKEN, ...scopes)
+}
+
+/** The same at a gateway with a token of its own. */
+export async function operatorAt(t: Test, url: string, token: string, ...scopes: string[]): Promise<RawClient> {
   const client = await RawClient.open(url)
   t.teardown(() => client.close())
   const { ok, error } = await client.connect({
-    auth: { token: TOKEN },
+    auth: { token },
     scopes: scopes.length === 0 ? ['operator.admin'] : scopes
   })
   if (!ok) throw new Error(error?.message)
@@ -108,4 +113,19 @@ export async function approvedNode(t: Test, url: string, params: Parameters<type
   const node = await TestNode.connect(t, url, params)
   await approve(await operator(t, url), node.id)
   return node
+}
+
+/** The nodes that are connected, once there are so many. */
+export async function connectedNodes(
+  reader: RawClient,
+  count: number
+): Promise<{ nodeId: string; approvalState: string }[]> {
+  for (let n = reader.events.filter(({ event }) => event === 'presence').length + 1; ; n++) {
+    const { nodes } = (await reader.call('node.list', {})).payload as {
+      nodes: { nodeId: string; approvalState: string; connected: boolean }[]
+    }
+    const connected = nodes.filter((each) => each.connected)
+    if (connected.length === count) return connected
+    await reader.event('presence', n)
+  }
 }

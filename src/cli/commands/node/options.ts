@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { SetupCode } from '../../../node-host/setup-code.ts'
 import type { GatewayFlags } from '../../../node-host/target.ts'
 import { CliError } from '../../io.ts'
 import { parsePort } from '../../ports.ts'
@@ -12,6 +13,7 @@ export interface NodeOptions {
   tlsFingerprint?: string
   nodeId?: string
   displayName?: string
+  pair?: string
 }
 
 /** Adds the options of `node run`. */
@@ -27,12 +29,19 @@ export function addNodeOptions(command: Command): Command {
       '--node-id <id>',
       'Name of this installation in connections; kept (the pairing is by key, see "node identity")'
     )
+    .option('--pair <code>', 'A setup code or join link to pair with first; - reads it from standard input')
     .option('--display-name <name>', "Name of this node for people; kept (default: the host's)")
 }
 
 /** Checks the options, and says which gateway they name. */
 export function gatewayFlags(options: NodeOptions): GatewayFlags {
   const { host, port, contextPath, tls, tlsFingerprint } = options
+  if (options.pair !== undefined && [host, port, contextPath, tls].some((each) => each !== undefined)) {
+    throw new CliError(
+      'USAGE',
+      'a setup code says where the gateway is; leave --host, --port, --context-path and --tls out'
+    )
+  }
   if (tlsFingerprint !== undefined && !/^(sha256:)?([0-9a-f]{2}:?){31}[0-9a-f]{2}$/i.test(tlsFingerprint.trim())) {
     throw new CliError(
       'USAGE',
@@ -74,4 +83,12 @@ export function optionWords(options: NodeOptions): string[] {
   // With a sign, so that no value is taken for an option.
   const words = Object.entries(values).flatMap(([flag, value]) => (value === undefined ? [] : [`${flag}=${value}`]))
   return tls === undefined ? words : [...words, tls ? '--tls' : '--no-tls']
+}
+
+/** Reads what `--pair` names, from standard input where it says so. */
+export async function setupCodeOf({ pair }: NodeOptions): Promise<SetupCode | undefined> {
+  if (pair === undefined) return undefined
+  const { text } = await import('node:stream/consumers')
+  const { readSetupCode } = await import('../../../node-host/setup-code.ts')
+  return readSetupCode(pair === '-' ? await text(process.stdin) : pair)
 }

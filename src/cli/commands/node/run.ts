@@ -1,10 +1,10 @@
 import { Command } from 'commander'
 import type { Trouble } from '../../../node-host/trouble.ts'
 import { ownFix } from '../../errors.ts'
-import { placesOf } from '../../gateway-call.ts'
-import { CliError, type Io } from '../../io.ts'
+import type { Io } from '../../io.ts'
 import { printable } from '../../output.ts'
 import { addNodeOptions, gatewayFlags, type NodeOptions } from './options.ts'
+import { startNode } from './start.ts'
 
 /** `openclaw node run`: the node host in the foreground. */
 export function buildNodeRun(io: Io): Command {
@@ -16,39 +16,25 @@ folder), else from the configuration; once paired, the node has one of its own.
 
 Examples:
   openclaw node run --host 192.168.1.20 --display-name "Build box"
-  openclaw node run --host gateway.example.com --port 443 --tls`
+  openclaw node run --host gateway.example.com --port 443 --tls
+  openclaw node run --pair oc-pair://CODE      (from "openclaw devices join-code", or the Control UI)`
   )
   return addNodeOptions(command).action((options: NodeOptions) => runNode(io, options))
 }
 
 async function runNode(io: Io, options: NodeOptions): Promise<void> {
-  const flags = gatewayFlags(options)
+  gatewayFlags(options)
   // A stop that comes during the start is done as soon as there is something to stop.
   const { stopSignal } = await import('../../stop-signal.ts')
   const stopped = stopSignal()
   // Arguments can name hosts, and every user of the machine can read them.
   process.title = 'openclaw-node'
-  const { paths, env } = placesOf(io)
-  const { openNode } = await import('../../node-process.ts')
-  const node = await openNode({
-    paths,
-    env,
-    ownEnv: io.env,
-    cwd: process.cwd(),
-    flags,
-    instanceId: options.nodeId?.trim(),
-    displayName: options.displayName?.trim(),
-    say: (text) => io.stderr(printable(text)),
-    onTrouble: troubleTeller(io)
+  const node = await startNode(io, options, troubleTeller(io))
+  // A code that lets nobody in is said once, and not tried for ever.
+  const refused = new Promise<never>((_, reject) => {
+    node.paired.catch(reject)
   })
-  if ('heldBy' in node) {
-    const who = node.heldBy === undefined ? 'another process' : `another process (pid ${node.heldBy})`
-    throw new CliError('NODE_RUNNING', `${who} already runs this node for ${node.gateway}`, {
-      fix: 'openclaw node stop'
-    })
-  }
-  await Promise.race([node.ended, stopped])
-  await node.stop()
+  await Promise.race([node.ended, stopped, refused]).finally(() => node.stop())
 }
 
 // Once for each trouble, however often it is met.

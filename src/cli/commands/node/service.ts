@@ -7,6 +7,7 @@ import { printJson, printRows } from '../../output.ts'
 import { ownCommand, serviceEnvironment } from '../../service/own-command.ts'
 import { type ServiceManager, type ServiceName, type ServiceStatus, serviceManager } from '../../service/service.ts'
 import { addNodeOptions, gatewayFlags, type NodeOptions, optionWords } from './options.ts'
+import { startNode } from './start.ts'
 
 const SECRETS = ['OPENCLAW_GATEWAY_TOKEN', 'OPENCLAW_GATEWAY_PASSWORD']
 
@@ -23,6 +24,8 @@ async function install(io: Io, { json, ...options }: NodeOptions & { json?: bool
   const { paths } = placesOf(io)
   const manager = await serviceManager(io.env, 'openclaw node run')
   await manager.check()
+  // Before the service is there: a code is good for once, and has no place in a file.
+  if (options.pair !== undefined) await pairFirst(io, options)
   const spec = {
     ...nameOf(io),
     description: 'OpenClaw node host',
@@ -55,6 +58,11 @@ async function install(io: Io, { json, ...options }: NodeOptions & { json?: bool
   io.stdout('It holds no secret: the credential stays in the configuration or in .env of the state folder, mode 0600.')
   for (const note of notes) io.stderr(`note: ${note}`)
   printStatus(io, manager, status)
+}
+
+async function pairFirst(io: Io, options: NodeOptions): Promise<void> {
+  const node = await startNode(io, options, () => {})
+  await node.paired.finally(() => node.stop())
 }
 
 /** `openclaw node status`: whether the service is there and runs. */
