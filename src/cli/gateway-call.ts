@@ -17,17 +17,21 @@ export interface TargetOptions {
   port?: string
   token?: string
   password?: string
+  tlsFingerprint?: string
+  expectUrl?: string
   timeout?: string
   json?: boolean
 }
 
-/** Adds `--url`, `--port`, `--token`, `--password`, `--timeout` and `--json` to a command (R21). */
+/** Adds `--url`, `--port`, `--token`, `--password`, `--tls-fingerprint`, `--expect-url`, `--timeout` and `--json` to a command (R21). */
 export function addTargetOptions(command: Command, timeoutMs: number): Command {
   return command
     .option('--url <url>', 'Gateway WebSocket URL; needs --token or --password beside it')
     .option('--port <port>', 'A gateway on this host, by its port')
     .option('--token <token>', 'Gateway token')
     .option('--password <password>', 'Gateway password')
+    .option('--tls-fingerprint <pin>', 'SHA-256 of the certificate that a wss:// gateway must show')
+    .option('--expect-url <url>', 'Refuse unless the gateway comes to be at this URL')
     .option('--timeout <ms>', 'How long to wait, in milliseconds', String(timeoutMs))
     .option('--json', 'Print JSON')
 }
@@ -73,6 +77,8 @@ export async function withGateway<T>(
     port: options.port === undefined ? undefined : parsePort(options.port),
     token: options.token,
     password: options.password,
+    tlsFingerprint: options.tlsFingerprint,
+    expectUrl: options.expectUrl,
     mode: wants.mode,
     ssh: wants.ssh,
     timeoutMs: wants.timeoutMs,

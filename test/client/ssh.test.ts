@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Outcome, spawnCli } from '../support/cli.ts'
-import { freePort, startApp, type TestApp, TOKEN, tempDir } from '../support/gateway.ts'
+import { freePort, startApp, startProcess, type TestApp, TOKEN, tempDir } from '../support/gateway.ts'
 import { makeKey, noSshd, sshFile, startSshd, type TestSshd, withOwnSshFolder } from '../support/sshd.ts'
 import { tunnelUp } from '../support/tunnel-up.ts'
 
@@ -62,6 +62,25 @@ async function squatter(t: Test): Promise<{ port: number; heard: () => string }>
 }
 
 function tests(): void {
+  t.test('R34: TLS inside of the tunnel is pinned like any other', async (t) => {
+    const gateway = await startProcess(t, {
+      config: JSON.stringify({
+        gateway: { mode: 'local', auth: { mode: 'token', token: TOKEN }, tls: { enabled: true } }
+      })
+    })
+    const sshd = await startSshd(t)
+    knows(sshd.hostLine)
+    const way = { sshTarget: sshd.target, sshIdentity: sshd.identity, remotePort: gateway.port }
+    const url = `wss://127.0.0.1:${await freePort()}`
+    const refused = await laptop(t, { ...way, url }).cli('health', '--json')
+    t.match(JSON.parse(refused.stdout).error, { code: 'TLS_UNTRUSTED', fix: /gateway\.remote\.tlsFingerprint/ })
+    const [, tlsFingerprint] = /(sha256:[0-9a-f]{64})/.exec(gateway.output())!
+    const pinned = await laptop(t, { ...way, url, tlsFingerprint }).cli('status', '--deep')
+    t.equal(pinned.code, 0, pinned.stdout + pinned.stderr)
+    t.match(pinned.stdout, /^Health +ok/m)
+    t.same(sshProcesses(sshd), [])
+  })
+
   t.test('R20, R32: sshTarget alone is enough: a command opens a tunnel for itself, and closes it', async (t) => {
     const app = await startApp(t)
     const sshd = await startSshd(t)
@@ -289,6 +308,18 @@ function tests(): void {
     )
     const same = await looked(configured, '--ssh', sshd.target, ...identity)
     t.match(same.ssh, { connect: { ok: true }, auth: { credential: 'gateway.remote.token' } })
+
+    t.match(same.ssh, { facts: { tls: { state: 'yes', evidence: 'ssh encrypts the way there' } } })
+    await sshd.stop()
+    const { stdout } = await configured.cli('gateway', 'probe', '--json')
+    const down = JSON.parse(stdout)
+    t.match(down.warnings[0], { code: 'ssh_tunnel_failed', targetIds: ['sshTunnel'] })
+    t.match(down.targets[0].facts, {
+      port: { state: 'unknown' },
+      tls: { state: 'unknown' },
+      auth: { state: 'unknown' }
+    })
+    await sshd.again()
 
     const elsewhere = laptop(t, { sshTarget: 'me@another-host' })
     const bare = await elsewhere.cli('gateway', 'probe', '--json', '--ssh', sshd.target, ...identity)

@@ -33,6 +33,11 @@ export function tunnelEnd(remote: Remote): URL {
   return configuredLocalEnd(remote) ?? new URL(LOCAL_END)
 }
 
+/** The URL of the remote gateway: the configured one, or where its tunnel begins. */
+export function remoteUrl(remote: Remote): string | undefined {
+  return remote.url ?? (remote.sshTarget === undefined ? undefined : configuredLocalEnd(remote)?.href)
+}
+
 /** The port of a tunnel's local end. */
 export function portOf(url: URL): number {
   return Number(url.port || (url.protocol === 'wss:' ? 443 : 80))

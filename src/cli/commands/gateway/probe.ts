@@ -3,8 +3,9 @@ import { configuredLocalEnd, type SshChoice } from '../../../client/ssh/endpoint
 import { loadConfig } from '../../../config/load.ts'
 import { addTargetOptions, parseTimeout, placesOf, type TargetOptions } from '../../gateway-call.ts'
 import type { Io } from '../../io.ts'
-import { printJson, styleOf } from '../../output.ts'
+import { printable, printJson, styleOf } from '../../output.ts'
 import { parsePort } from '../../ports.ts'
+import { isScopeLimited, type ProbeTarget, type ProbeWarning, warningsOf } from '../../probe-warnings.ts'
 import { type GatewayReport, inspectGateway, printReport } from '../../status.ts'
 
 const TIMEOUT_MS = 3_000
@@ -26,36 +27,88 @@ interface ProbeOptions extends TargetOptions {
 }
 
 async function probe(io: Io, options: ProbeOptions): Promise<void> {
+  const started = performance.now()
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
-  const looks = (await looksOf(io, options)).map(async ({ id, label, target, mode, ssh }) => {
-    const wants = { timeoutMs, deep: true, ...(mode === undefined ? {} : { mode }), ssh }
-    const report = await inspectGateway(io, target, wants)
-    return { id, label, report }
-  })
-  const targets = await Promise.all(looks)
+  const warnings: ProbeWarning[] = []
+  const targets = (
+    await Promise.all((await looksOf(io, options)).map((look) => lookAt(io, look, timeoutMs, warnings)))
+  ).filter((target) => target !== undefined)
   const reached = targets.filter(({ report }) => report.reachable)
+  warnings.push(...warningsOf(targets))
   io.exit(reached.length > 0 ? 0 : 1)
   if (options.json === true) {
     return printJson(io, {
       ok: reached.length > 0,
       degraded: reached.some(({ report }) => report.error !== undefined),
       capability: best(reached.map(({ report }) => report.capability)),
+      ts: Date.now(),
+      durationMs: Math.round(performance.now() - started),
+      timeoutMs,
       primaryTargetId: reached[0]?.id ?? null,
-      targets: targets.map(({ id, label, report }) => ({
-        id,
-        label,
-        url: report.url,
-        connect: { ok: report.reachable, rpcOk: report.reachable && report.error === undefined, ms: report.connectMs },
-        auth: { ...report.auth, capability: report.capability },
-        version: report.version,
-        error: report.error
-      }))
+      warnings,
+      targets: targets.map(jsonOf)
     })
   }
   io.stdout(`Reachable: ${reached.length > 0 ? 'yes' : 'no'}`)
   for (const { label, report } of targets) {
     io.stdout(`\n${styleOf(io).bold(label)}`)
-    printReport(io, report)
+    printReport(io, report, { facts: true })
+  }
+  for (const { code, message } of warnings)
+    io.stdout(`\n${styleOf(io).yellow('warning:')} ${printable(message)} (${code})`)
+}
+
+const KEPT_FROM_TRYING: Record<string, ProbeWarning['code']> = {
+  CONFIG_SECRET_UNRESOLVED: 'auth_secretref_unresolved',
+  SSH_MISSING: 'ssh_tunnel_failed'
+}
+
+// A credential that cannot be read, or an ssh that is not there, keeps one target from being tried, and says nothing of the others.
+async function lookAt(
+  io: Io,
+  { id, label, target, mode, ssh }: Look,
+  timeoutMs: number,
+  warnings: ProbeWarning[]
+): Promise<ProbeTarget | undefined> {
+  try {
+    const wants = { timeoutMs, deep: true, ...(mode === undefined ? {} : { mode }), ssh }
+    const report = await inspectGateway(io, target, wants)
+    return { id, label, report }
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error
+    const code = KEPT_FROM_TRYING[String(error.code)]
+    if (code === undefined) throw error
+    warnings.push({ code, message: error.message, targetIds: [id] })
+    return undefined
+  }
+}
+
+function jsonOf({ id, label, report }: ProbeTarget): Record<string, unknown> {
+  const { url, reachable, capability, connectMs, auth, version, tunnel, facts, health, error } = report
+  return {
+    id,
+    kind: id,
+    label,
+    url,
+    connect: {
+      ok: reachable,
+      rpcOk: facts.rpc.state === 'yes',
+      scopeLimited: isScopeLimited(report),
+      latencyMs: connectMs ?? null,
+      error: error?.message ?? null
+    },
+    auth: {
+      method: auth?.method,
+      credential: auth?.credential,
+      role: auth?.role ?? null,
+      scopes: auth?.scopes ?? [],
+      capability
+    },
+    server: { version: version ?? null },
+    ...(tunnel === undefined ? {} : { tunnel }),
+    facts,
+    health: health ?? null,
+    error
   }
 }
 
@@ -111,6 +164,12 @@ async function remoteOf(io: Io): Promise<RemoteFacts> {
 }
 
 function best(capabilities: readonly GatewayReport['capability'][]): GatewayReport['capability'] {
-  const order = ['admin_capable', 'write_capable', 'read_only', 'connected_no_operator_scope'] as const
+  const order = [
+    'admin_capable',
+    'write_capable',
+    'read_only',
+    'pairing_pending',
+    'connected_no_operator_scope'
+  ] as const
   return order.find((capability) => capabilities.includes(capability)) ?? 'unknown'
 }
