@@ -21,7 +21,7 @@ import { entryText, hasForeignEntry, type SshEntry, withEntry, withoutEntry } fr
 import { localEnd } from '../../src/client/ssh/local-end.ts'
 import { listen, type Said, spawnCli } from '../support/cli.ts'
 import { freePort, startApp, TOKEN, tempDir } from '../support/gateway.ts'
-import { noSshd, sshFile, startSshd, withOwnSshFolder } from '../support/sshd.ts'
+import { insideOwnSshFolder, noSshd, sshFile, startSshd, withOwnSshFolder } from '../support/sshd.ts'
 import { tunnelUp } from '../support/tunnel-up.ts'
 import { parseXml } from '../support/xml.ts'
 
@@ -39,9 +39,9 @@ const ENTRY: SshEntry = {
   strict: true
 }
 
-if (process.env.WITH_AN_SSH_FOLDER_OF_ITS_OWN !== '1') texts()
+if (!insideOwnSshFolder) texts()
 if (noSshd !== false) t.test('the tunnel as a service', { skip: noSshd }, async () => {})
-else await withOwnSshFolder(t, import.meta.filename, services)
+else withOwnSshFolder(t, import.meta.filename, services)
 
 function texts(): void {
   t.test('R36: the LaunchAgent is the one of the guide', async (t) => {

@@ -1,9 +1,12 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
-import { join } from 'node:path'
+import { userInfo } from 'node:os'
+import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
+import { localEnd } from '../../src/client/ssh/local-end.ts'
+import { parseLsof } from '../../src/port-owner.ts'
 import { type Outcome, spawnCli } from '../support/cli.ts'
 import { freePort, startApp, startProcess, type TestApp, TOKEN, tempDir } from '../support/gateway.ts'
 import { makeKey, noSshd, sshFile, startSshd, type TestSshd, withOwnSshFolder } from '../support/sshd.ts'
@@ -12,7 +15,7 @@ import { tunnelUp } from '../support/tunnel-up.ts'
 t.setTimeout(110_000)
 
 if (noSshd !== false) t.test('gateways behind a real sshd', { skip: noSshd }, async () => {})
-else await withOwnSshFolder(t, import.meta.filename, tests)
+else withOwnSshFolder(t, import.meta.filename, tests)
 
 interface Laptop {
   env: NodeJS.ProcessEnv
@@ -34,12 +37,22 @@ function knows(...lines: readonly string[]): void {
   writeFileSync(sshFile('known_hosts'), lines.map((line) => `${line}\n`).join(''), { mode: 0o600 })
 }
 
-/** The processes of ssh that lead to a server, and no zombies. */
+/** The processes of ssh that lead to a server; what has ended has no command line. */
 function sshProcesses({ port }: TestSshd): number[] {
-  const all = execFileSync('ps', ['-eo', 'pid=,stat=,args='], { encoding: 'utf8' }).split('\n')
-  return all
-    .filter((line) => /^\s*\d+\s+[^Z\s]\S*\s+\S*\bssh -/.test(line) && line.includes(`-p ${port} `))
-    .map((line) => Number.parseInt(line, 10))
+  const words = (pid: string) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+    } catch {
+      return []
+    }
+  }
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      const [program = '', ...rest] = words(pid)
+      return basename(program) === 'ssh' && rest[rest.indexOf('-p') + 1] === String(port)
+    })
+    .map(Number)
 }
 
 function remoteOf(app: TestApp, sshd: TestSshd): Record<string, unknown> {
@@ -165,6 +178,35 @@ function tests(): void {
     const shown = await cli('tunnel', 'status')
     t.equal(shown.code, 1)
     t.match(shown.stdout, new RegExp(`^Local end .*taken by pid ${process.pid}`, 'm'))
+  })
+
+  t.test('an ssh of this user counts as a tunnel, and one of another user does not', async (t) => {
+    const rows = [
+      { name: 'this user', argv0: 'ssh', uid: undefined, want: 'ssh' },
+      { name: 'this user, another program', argv0: 'sshx', uid: undefined, want: 'taken' },
+      { name: 'another user', argv0: 'ssh', uid: 65_534, want: 'taken' }
+    ]
+    const script = `require('net').createServer().listen(0, '127.0.0.1', function () { console.log(this.address().port) })`
+    for (const { name, argv0, uid, want } of rows) {
+      const root = userInfo().uid === 0
+      await t.test(name, { skip: uid !== undefined && !root && 'needs root' }, async (t) => {
+        const child = spawn(process.execPath, ['-e', script], {
+          argv0,
+          uid,
+          cwd: '/',
+          stdio: ['ignore', 'pipe', 'inherit']
+        })
+        t.teardown(() => child.kill())
+        const [line] = await once(child.stdout!, 'data')
+        t.equal((await localEnd(Number(line))).state, want)
+      })
+    }
+    const lsof = 'p71\ncssh\nu501\nf5\nn127.0.0.1:18789\nf6\nn[::1]:18789\np80\ncnode\nu0\nf9\nn*:18790\n'
+    t.same(parseLsof(lsof), [
+      { id: '71:5', uid: 501, owner: { pid: 71, command: 'ssh' }, name: '127.0.0.1:18789' },
+      { id: '71:6', uid: 501, owner: { pid: 71, command: 'ssh' }, name: '[::1]:18789' },
+      { id: '80:9', uid: 0, owner: { pid: 80, command: 'node' }, name: '*:18790' }
+    ])
   })
 
   t.test('what ssh refuses is told in its words, with what to do', async (t) => {

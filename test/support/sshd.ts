@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
@@ -94,6 +94,10 @@ async function run(config: string): Promise<() => Promise<void>> {
 }
 
 const INSIDE = 'WITH_AN_SSH_FOLDER_OF_ITS_OWN'
+
+/** Reports whether this process is the one inside of `withOwnSshFolder`. */
+export const insideOwnSshFolder = process.env[INSIDE] === '1'
+
 const FOLDER = join(userInfo().homedir, '.ssh')
 
 /** The `known_hosts` and `config` of the user, while a test runs inside of `withOwnSshFolder`. */
@@ -103,23 +107,29 @@ export const sshFile = (name: 'known_hosts' | 'config'): string => join(FOLDER, 
  * Runs tests where `~/.ssh` is an empty folder of their own: ssh takes it from the user's account, whatever HOME says. That is
  * a mount that nothing outside of this file's process sees.
  */
-export async function withOwnSshFolder(t: Test, file: string, tests: () => void): Promise<void> {
-  if (process.env[INSIDE] === '1') {
+export function withOwnSshFolder(t: Test, file: string, tests: () => void): void {
+  if (insideOwnSshFolder) {
     // Tests write and delete there: it must not be the user's own.
     if (!readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${FOLDER} `)) throw new Error(`${FOLDER} is no mount`)
-    return tests()
+    tests()
+    return
   }
-  mkdirSync(FOLDER, { recursive: true, mode: 0o700 })
   const dir = tempDir(t)
   const way = userInfo().uid === 0 ? ['--mount'] : ['--map-current-user', '--mount']
-  const script = 'mount --bind "$1" "$2" && exec "$3" "$4"'
-  const words = ['sh', '-c', script, 'sh', dir, FOLDER, process.execPath, file]
-  const probe = spawn('unshare', [...way, 'sh', '-c', 'mount --bind "$1" "$2"', 'sh', dir, FOLDER], { stdio: 'ignore' })
-  const able = await new Promise<boolean>((resolve) => {
-    probe.once('error', () => resolve(false)).once('exit', (code) => resolve(code === 0))
-  })
-  const skip = able ? false : 'needs unshare --mount, to give ssh a folder of its own'
+  const mount = ['-c', 'mount --bind "$1" "$2"', 'sh', dir, FOLDER]
+  const run = ['-c', 'mount --bind "$1" "$2" && exec "$3" "$4"', 'sh', dir, FOLDER, process.execPath, file]
+  const able = makeFolder() && spawnSync('unshare', [...way, 'sh', ...mount], { stdio: 'ignore' }).status === 0
+  const skip = able ? false : 'needs unshare --mount and a home, to give ssh a folder of its own'
   t.test('with a folder of ssh that is its own', { skip }, async (t) => {
-    await t.spawn('unshare', [...way, ...words], { env: { ...process.env, [INSIDE]: '1' } })
+    await t.spawn('unshare', [...way, 'sh', ...run], { env: { ...process.env, [INSIDE]: '1' } })
   })
+}
+
+function makeFolder(): boolean {
+  try {
+    mkdirSync(FOLDER, { recursive: true, mode: 0o700 })
+    return true
+  } catch {
+    return false
+  }
 }
