@@ -46,7 +46,7 @@ export function factsOfFailure(error: GatewayError, endpoint: Endpoint): Facts {
   const facts: Facts = {
     process: unknown('it is not known from here'),
     port: unknown(error.message),
-    tls: endpoint.kind === 'url' && endpoint.url.protocol === 'wss:' ? never : plaintext(endpoint),
+    tls: mayEncrypt(endpoint) ? never : plaintext(endpoint),
     auth: never,
     scope: never,
     rpc: never
@@ -54,6 +54,7 @@ export function factsOfFailure(error: GatewayError, endpoint: Endpoint): Facts {
   if (nobodyListens(error)) return { ...facts, port: no(error.message) }
   if (error.cause instanceof ClientError) {
     const { code: own, message } = error.cause
+    if (own.startsWith('SSH_')) return own === 'SSH_GATEWAY_DOWN' ? { ...facts, port: no(message) } : facts
     const there = { ...facts, port: yes('it accepts connections') }
     if (own.startsWith('TLS_')) return { ...there, tls: no(message) }
     return own === 'EDGE_LOGIN_REQUIRED' ? { ...there, tls: encrypted(facts), auth: no(message) } : there
@@ -85,7 +86,12 @@ function encrypted({ tls }: Facts): Fact {
   return tls.state === 'unknown' ? yes('its certificate was accepted') : tls
 }
 
+function mayEncrypt(endpoint: Endpoint): boolean {
+  return endpoint.kind === 'url' && (endpoint.url.protocol === 'wss:' || endpoint.tunnel !== undefined)
+}
+
 function plaintext(endpoint: Endpoint): Fact {
+  if (endpoint.kind === 'url' && endpoint.tunnel !== undefined) return yes('ssh encrypts the way there')
   return no(endpoint.kind === 'socket' ? 'a Unix socket of this host' : `plaintext to ${endpoint.url.hostname}`)
 }
 

@@ -59,6 +59,7 @@ export async function withGateway<T>(
     purpose?: Purpose
     timeoutMs: number
     mode?: 'local' | 'remote'
+    ssh?: ConnectOptions['ssh']
     onEvent?: ConnectOptions['onEvent']
     /** Shows no progress: the work has output of its own. */
     silent?: boolean
@@ -79,6 +80,7 @@ export async function withGateway<T>(
     tlsFingerprint: options.tlsFingerprint,
     expectUrl: options.expectUrl,
     mode: wants.mode,
+    ssh: wants.ssh,
     timeoutMs: wants.timeoutMs,
     ...(wants.onEvent === undefined ? {} : { onEvent: wants.onEvent }),
     onWarning: (text) => io.stderr(`warning: ${text}`)

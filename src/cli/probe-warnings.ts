@@ -14,6 +14,7 @@ export interface ProbeWarning {
     | 'multiple_gateways'
     | 'probe_scope_limited'
     | 'probe_detail_failed'
+    | 'ssh_tunnel_failed'
     | 'auth_secretref_unresolved'
     | 'local_tls_runtime_unavailable'
   message: string
@@ -30,11 +31,13 @@ const READ = new Set(['operator.admin', 'operator.write', 'operator.read'])
 /** What is worth a warning in what was seen, all targets together. */
 export function warningsOf(targets: readonly ProbeTarget[]): ProbeWarning[] {
   const reached = targets.filter(({ report }) => report.reachable)
+  const warnings: ProbeWarning[] = targets
+    .filter(({ report }) => report.error?.code.startsWith('SSH_') === true)
+    .map(({ id, report }) => ({ code: 'ssh_tunnel_failed', message: report.error!.message, targetIds: [id] }))
   if (reached.length === 0) {
     const message = 'no gateway answered; "openclaw doctor" finds out why'
-    return [{ code: 'no_gateway_reachable', message, targetIds: targets.map(({ id }) => id) }]
+    return [...warnings, { code: 'no_gateway_reachable', message, targetIds: targets.map(({ id }) => id) }]
   }
-  const warnings: ProbeWarning[] = []
   if (new Set(reached.map(identityOf)).size > 1) {
     const message = 'more than one gateway answers, or it cannot be told that they are one'
     warnings.push({ code: 'multiple_gateways', message, targetIds: reached.map(({ id }) => id) })

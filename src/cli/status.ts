@@ -1,4 +1,5 @@
-import type { Connection } from '../client/connect.ts'
+import type { Connection, ConnectOptions } from '../client/connect.ts'
+import type { TunnelFacts } from '../client/ssh/tunnel.ts'
 import { describeEndpoint } from '../client/target.ts'
 import type { Facts } from './facts.ts'
 import { placesOf, type TargetOptions, withGateway } from './gateway-call.ts'
@@ -27,6 +28,7 @@ export interface GatewayReport {
   uptimeMs?: number
   clients?: number
   auth?: { method: string; role: string; scopes: readonly string[]; credential: string }
+  tunnel?: TunnelFacts
   status?: Status
   health?: unknown
   error?: { code: string; message: string; fix?: string | undefined }
@@ -36,7 +38,7 @@ export interface GatewayReport {
 export async function inspectGateway(
   io: Io,
   options: TargetOptions,
-  wants: { timeoutMs: number; deep?: boolean; mode?: 'local' | 'remote' }
+  wants: { timeoutMs: number; deep?: boolean; mode?: 'local' | 'remote'; ssh?: ConnectOptions['ssh'] }
 ): Promise<GatewayReport> {
   const started = performance.now()
   try {
@@ -49,7 +51,8 @@ export async function inspectGateway(
         scopes: ['operator.admin', 'operator.write', 'operator.read'],
         purpose: 'probe',
         timeoutMs,
-        ...(wants.mode === undefined ? {} : { mode: wants.mode })
+        ...(wants.mode === undefined ? {} : { mode: wants.mode }),
+        ssh: wants.ssh
       },
       async (connection) => {
         // Here and not above: help and mistakes need no WebSocket.
@@ -113,7 +116,7 @@ function reportOf(
   connectMs: number,
   factsOf: typeof import('./facts.ts').factsOf
 ): GatewayReport {
-  const { hello, endpoint, credentials } = connection
+  const { hello, endpoint, credentials, tunnel } = connection
   const { method, role, scopes } = hello.auth
   const { token, password, deviceToken } = credentials ?? {}
   const credential =
@@ -124,6 +127,7 @@ function reportOf(
     reachable: true,
     capability: capabilityOf(scopes),
     connectMs: Math.round(connectMs),
+    ...(tunnel === undefined ? {} : { tunnel }),
     version: hello.server.version,
     bootId: hello.server.bootId,
     uptimeMs: hello.snapshot.uptimeMs,
@@ -151,6 +155,13 @@ function tlsText(tls: Part<'tls'>): string | undefined {
   return `${tls.fingerprint}${until}${tls.problem === undefined ? '' : ` (${tls.problem})`}`
 }
 
+function tunnelText(tunnel: TunnelFacts | undefined): string | undefined {
+  if (tunnel === undefined) return undefined
+  const { target, remotePort, localPort, pid } = tunnel
+  const how = localPort === undefined ? 'for this command alone' : `that is up on port ${localPort}`
+  return `ssh ${target}, ${how}${pid === undefined ? '' : ` (pid ${pid})`}, to port ${remotePort} there`
+}
+
 function tailscaleText(tailscale: Part<'tailscale'>): string | undefined {
   const { mode, phase, url, error, fix } = tailscale ?? {}
   if (mode === undefined || mode === 'off') return undefined
@@ -166,6 +177,7 @@ export function printReport(io: Io, report: GatewayReport, { facts = false } = {
   printRows(io, [
     ['Gateway', `${report.url} (${report.urlSource})`],
     ['Reachable', report.reachable ? `yes${report.connectMs === undefined ? '' : `, in ${report.connectMs}ms`}` : 'no'],
+    ['Tunnel', tunnelText(report.tunnel)],
     ['Version', report.version],
     ['Uptime', report.uptimeMs === undefined ? undefined : formatDuration(report.uptimeMs)],
     ['Clients', report.clients === undefined ? undefined : String(report.clients)],

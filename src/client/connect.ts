@@ -10,7 +10,9 @@ import { type AcceptedTls, type GatewayTls, tlsFor } from './gateway-tls.ts'
 import type { HostDevice } from './host-device.ts'
 import { KnownGateways } from './known-gateways.ts'
 import { openUnix, openUrl } from './node-socket.ts'
-import { describeEndpoint, type Endpoint, resolveTargets } from './target.ts'
+import type { SshChoice } from './ssh/endpoints.ts'
+import type { TunnelFacts } from './ssh/tunnel.ts'
+import { describeEndpoint, type Endpoint, resolveTargets, type TargetInput } from './target.ts'
 import type { SocketLike } from './types.ts'
 import { isLoopbackUrl } from './url-policy.ts'
 
@@ -32,6 +34,8 @@ export interface ConnectOptions {
   expectUrl?: string | undefined
   /** Picks one side where the configuration would choose: a probe looks at both. */
   mode?: 'local' | 'remote' | undefined
+  /** Picks one way through ssh where the configuration would try two. */
+  ssh?: SshChoice | undefined
   /** For the handshake, in milliseconds. */
   timeoutMs: number
   onEvent?: (frame: EventFrame) => void
@@ -48,24 +52,17 @@ export interface Connection {
   credentials: Credentials | undefined
   /** Undefined without TLS. */
   tls: AcceptedTls | undefined
+  /** The tunnel that it goes through; undefined without one. */
+  tunnel: TunnelFacts | undefined
   tried: Tried
 }
 
 /** Connects to the configured gateway: the owner's socket on its host, else the URL that flags, environment and file name. */
 export async function connectConfigured(options: ConnectOptions): Promise<Connection> {
   const { config, problem } = await readConfig(options)
+  const targets = targetsOf(options, config)
   const endpoints = expected(
-    resolveTargets({
-      url: options.url,
-      port: options.port,
-      hasCredential: [options.token, options.password, options.tlsFingerprint].some(given),
-      envUrl: options.mode === undefined ? options.env.OPENCLAW_GATEWAY_URL : undefined,
-      mode: options.mode ?? config?.gateway.mode,
-      remoteUrl: config?.gateway.remote.url,
-      localPort: config?.gateway.port ?? options.paths.defaultPort ?? 18789,
-      localTls: config?.gateway.tls.enabled ?? false,
-      localSocket: options.paths.localSocket
-    }),
+    (await tunnelEndpoints(options, config, targets)) ?? resolveTargets(targets),
     options.expectUrl
   )
   const known = new KnownGateways(options.paths.stateDir)
@@ -80,13 +77,45 @@ export async function connectConfigured(options: ConnectOptions): Promise<Connec
       return { ...connected, endpoint, credentials, tried }
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error
-      if (endpoint === endpoints.at(-1) || !nobodyListens(error)) {
+      if (endpoint === endpoints.at(-1) || !(nobodyListens(error) || standingFailed(error, endpoint))) {
         throw new ConnectFailure(error, endpoint, credentials, tried)
       }
       tried.push({ endpoint, error })
     }
   }
   throw new Error('unreachable: there is always an endpoint')
+}
+
+function targetsOf(options: ConnectOptions, config: Config | undefined): TargetInput {
+  return {
+    url: options.url,
+    port: options.port,
+    hasCredential: [options.token, options.password, options.tlsFingerprint].some(given),
+    envUrl: options.mode === undefined ? options.env.OPENCLAW_GATEWAY_URL : undefined,
+    mode: options.mode ?? config?.gateway.mode,
+    remoteUrl: config?.gateway.remote.url,
+    localPort: config?.gateway.port ?? options.paths.defaultPort ?? 18789,
+    localTls: config?.gateway.tls.enabled ?? false,
+    localSocket: options.paths.localSocket
+  }
+}
+
+async function tunnelEndpoints(
+  { ssh, token, password, paths }: ConnectOptions,
+  config: Config | undefined,
+  { url, port, envUrl, mode }: TargetInput
+): Promise<readonly Endpoint[] | undefined> {
+  const remote = config?.gateway.remote
+  if (ssh?.target === undefined && remote?.sshTarget === undefined) return undefined
+  const elsewhere = url !== undefined || port !== undefined || given(envUrl) || mode !== 'remote'
+  if (elsewhere && ssh === undefined) return undefined
+  // Most connections go through none.
+  const { sshEndpoints } = await import('./ssh/endpoints.ts')
+  const endpoints = sshEndpoints(remote, paths.home, ssh)
+  const foreign = endpoints?.some((endpoint) => endpoint.destination === 'explicit')
+  if (foreign !== true || given(token) || given(password)) return endpoints
+  const message = 'missing credentials: a host given by hand never gets the credentials of the configured one'
+  throw new ClientError('CREDENTIALS_MISSING', message, { fix: 'pass --token or --password with --ssh' })
 }
 
 function expected(endpoints: readonly Endpoint[], url: string | undefined): readonly Endpoint[] {
@@ -135,7 +164,7 @@ interface Attempt {
 async function connectTo(
   endpoint: Endpoint,
   attempt: Attempt
-): Promise<{ client: GatewayClient; hello: HelloOk; tls: AcceptedTls | undefined }> {
+): Promise<Pick<Connection, 'client' | 'hello' | 'tls' | 'tunnel'>> {
   const { options, credentials } = attempt
   const auth = claimOf(credentials)
   const device = await deviceFor(endpoint, attempt)
@@ -153,7 +182,7 @@ async function connectTo(
   await Promise.all([way.tls?.remember(), device?.remember(hello)]).catch((error: Error) =>
     options.onWarning?.(error.message)
   )
-  return { client, hello, tls: way.tls?.accepted() }
+  return { client, hello, tls: way.tls?.accepted(), tunnel: way.tunnel }
 }
 
 function claimOf(credentials: Credentials | undefined): AuthClaim | undefined {
@@ -199,11 +228,12 @@ function introduction(
 interface Way {
   open(): SocketLike
   tls?: GatewayTls | undefined
+  tunnel?: TunnelFacts | undefined
 }
 
 async function wayTo(endpoint: Endpoint, { options, config, known }: Attempt): Promise<Way> {
   if (endpoint.kind === 'socket') return { open: () => openUnix(endpoint.path) }
-  const { url } = endpoint
+  const { url, tunnel } = endpoint
   const { timeoutMs, tlsFingerprint, onWarning } = options
   const tls = await tlsFor(endpoint, {
     gateway: config?.gateway,
@@ -213,7 +243,10 @@ async function wayTo(endpoint: Endpoint, { options, config, known }: Attempt): P
     onWarning
   })
   const headers = await headersFor(endpoint, config, onWarning)
-  return { open: () => openUrl(url, { tls: tls?.options, headers }), tls }
+  if (tunnel === undefined) return { open: () => openUrl(url, { tls: tls?.options, headers }), tls }
+  const { openTunnel } = await import('./ssh/tunnel.ts')
+  const { stream, facts } = await openTunnel(url, tunnel, { env: options.env, timeoutMs })
+  return { open: () => openUrl(url, { tls: tls?.options, headers, stream }), tls, tunnel: facts }
 }
 
 async function headersFor(
@@ -233,6 +266,12 @@ async function headersFor(
 /** Reports whether nobody answered at a place, so that the next one may be tried. */
 export function nobodyListens(error: GatewayError): boolean {
   return error.code === 'CONNECTION_FAILED' && NOBODY.has(systemCode(error.cause) ?? '')
+}
+
+// The tunnel that is up may be nobody's, or may lead nowhere any more.
+function standingFailed({ code, cause }: GatewayError, endpoint: Endpoint): boolean {
+  if (endpoint.kind === 'socket' || endpoint.tunnel?.opens !== false || cause instanceof ClientError) return false
+  return code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST' || code === 'TIMEOUT'
 }
 
 const NOBODY = new Set(['ENOENT', 'ENOTDIR', 'ECONNREFUSED', 'EACCES', 'EPERM', 'ENOTSOCK'])

@@ -1,4 +1,5 @@
 import net from 'node:net'
+import type { Duplex } from 'node:stream'
 import { WebSocket } from 'ws'
 import type { SocketLike } from './core.ts'
 import type { TlsOptions } from './open-tls.ts'
@@ -23,14 +24,17 @@ export interface UrlOptions {
   /** For `wss:`: who vouches for the certificate, asked anew for each connection; default: this system. */
   tls?: TlsOptions | undefined
   headers?: Readonly<Record<string, string>> | undefined
+  /** What leads there already: the connection goes through it, and TLS inside of it. */
+  stream?: Duplex | undefined
 }
 
 /** Opens a WebSocket to a checked URL (see `checkGatewayUrl`). */
-export function openUrl(url: URL, { tls, headers = {} }: UrlOptions = {}): SocketLike {
+export function openUrl(url: URL, { tls, headers = {}, stream }: UrlOptions = {}): SocketLike {
+  const createConnection = connector(url, tls, stream)
   const socket = new WebSocket(url, {
     ...common,
     headers: { ...headers },
-    ...(tls === undefined || url.protocol !== 'wss:' ? {} : { createConnection: verified(url, tls) })
+    ...(createConnection === undefined ? {} : { createConnection })
   })
   socket.once('unexpected-response', (_request, response) => {
     socket.emit('error', upgradeRefusal(url, response))
@@ -44,9 +48,14 @@ export function openUnix(path: string): SocketLike {
   return new WebSocket('ws://localhost/', { ...common, createConnection: () => net.connect(path) })
 }
 
-function verified(url: URL, tls: TlsOptions) {
+function connector(url: URL, tls: TlsOptions | undefined, stream: Duplex | undefined): (() => net.Socket) | undefined {
+  if (tls === undefined || url.protocol !== 'wss:') {
+    return stream === undefined ? undefined : () => stream as net.Socket
+  }
   const createConnection = (_options: unknown, ready: (error: Error | null, socket?: net.Socket) => void) => {
-    import('./open-tls.ts').then(({ openTls }) => openTls(url, tls)).then((socket) => ready(null, socket), ready)
+    import('./open-tls.ts')
+      .then(({ openTls }) => openTls(url, tls, stream))
+      .then((socket) => ready(null, socket), ready)
   }
   // Node takes the socket later as well; the types of `ws` know only a socket at once.
   return createConnection as never
@@ -54,5 +63,8 @@ function verified(url: URL, tls: TlsOptions) {
 
 // A peer that is gone without a word is found out within half a minute, by the system, and not only when it is written to.
 function watched(socket: WebSocket): WebSocket {
-  return socket.on('upgrade', (response) => response.socket.setKeepAlive(true, KEEPALIVE_MS))
+  return socket.on('upgrade', ({ socket: stream }) => {
+    // A stream through ssh is none of the system's, and ssh looks after its own.
+    if (stream instanceof net.Socket) stream.setKeepAlive(true, KEEPALIVE_MS)
+  })
 }

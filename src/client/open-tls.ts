@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { type Certificate, describeCertificate } from './certificate.ts'
 import { refusedCertificate, type Trust } from './tls-trust.ts'
@@ -15,13 +16,13 @@ export interface TlsOptions {
   onAccepted?: (certificate: Certificate, bySystem: boolean) => void
 }
 
-/** Opens TLS to a `wss:` URL and judges the certificate (R34); not a byte of ours is sent before it is accepted (S16). */
-export function openTls(url: URL, { trust, timeoutMs, onAccepted }: TlsOptions): Promise<TLSSocket> {
+/** Opens TLS to a `wss:` URL, through a stream that leads there when one is given, and judges the certificate (R34); not a byte of ours is sent before it is accepted (S16). */
+export function openTls(url: URL, { trust, timeoutMs, onAccepted }: TlsOptions, stream?: Duplex): Promise<TLSSocket> {
   const host = url.hostname.replace(/^\[|\]$/g, '')
   return new Promise((resolve, reject) => {
     const socket = connect({
       host,
-      port: Number(url.port || 443),
+      ...(stream === undefined ? { port: Number(url.port || 443) } : { socket: stream }),
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ALPNProtocols: ['http/1.1'],
       minVersion: 'TLSv1.2',

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { PURPOSES } from '../../client/credentials.ts'
 import { type Explained, explainCredentials } from '../../client/explain-credentials.ts'
 import { KnownGateways } from '../../client/known-gateways.ts'
+import { remoteUrl } from '../../client/ssh/endpoints.ts'
 import { describeEndpoint, type Endpoint, resolveTargets } from '../../client/target.ts'
 import { loadConfig } from '../../config/load.ts'
 import type { Config } from '../../config/types.ts'
@@ -50,7 +51,7 @@ async function explainAction(io: Io, options: ExplainOptions): Promise<void> {
     hasCredential: Boolean(options.token || options.password || options.tlsFingerprint),
     envUrl: env.OPENCLAW_GATEWAY_URL,
     mode: gateway.mode,
-    remoteUrl: gateway.remote.url,
+    remoteUrl: remoteUrl(gateway.remote),
     localPort: gateway.port,
     localTls: gateway.tls.enabled,
     localSocket: paths.localSocket
