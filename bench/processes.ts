@@ -35,7 +35,7 @@ export interface BareServer {
 }
 
 /** Starts one of the servers in `bare/`. */
-export async function startBare(name: 'ws' | 'fastify'): Promise<BareServer> {
+export async function startBare(name: 'ws' | 'fastify' | 'relay'): Promise<BareServer> {
   const child = fork(path.join(here, 'bare', `${name}.js`), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   const [port] = (await once(child, 'message')) as [number]
   return { port, pid: child.pid!, stop: () => end(child) }

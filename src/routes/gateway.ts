@@ -90,7 +90,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       // The same goes for the listener that holds the request.
       socket.removeAllListeners('error')
       const { ingress, headers } = request
-      const connection = new Connection(socket, host, {
+      const connection = new Connection(socket, request.raw.socket, host, {
         id: randomUUID(),
         nonce: randomUUID(),
         ingress,

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
 import type { Ingress } from '../auth/ingress.ts'
@@ -9,6 +10,7 @@ import { call, errorShape } from './dispatch.ts'
 import { LIMITS } from './limits.ts'
 import type { Caller } from './method.ts'
 import type { Registry } from './registry.ts'
+import { writeTogether } from './write-together.ts'
 
 /** The first frame's outcome: the caller and the hello to send, or a thrown `HandshakeRefusal`. */
 export type Handshake = (
@@ -59,12 +61,20 @@ export class Connection {
   /** Calls under way that wait for somebody else. */
   waiting = 0
   readonly #socket: WebSocket
+  /** What the WebSocket writes to. */
+  readonly #raw: Duplex
   readonly #host: ConnectionHost
   #handshaking = false
   #seq = 0
 
-  constructor(socket: WebSocket, host: ConnectionHost, facts: Pick<Connection, 'id' | 'nonce' | 'ingress' | 'origin'>) {
+  constructor(
+    socket: WebSocket,
+    raw: Duplex,
+    host: ConnectionHost,
+    facts: Pick<Connection, 'id' | 'nonce' | 'ingress' | 'origin'>
+  ) {
     this.#socket = socket
+    this.#raw = raw
     this.#host = host
     this.id = facts.id
     this.nonce = facts.nonce
@@ -96,8 +106,12 @@ export class Connection {
   }
 
   send(frame: unknown, sent?: ((ok: boolean) => void) | undefined): void {
-    if (!this.#keepsUp()) sent?.(false)
-    else this.#socket.send(JSON.stringify(frame), sent && ((error) => sent(!error)))
+    if (!this.#keepsUp()) {
+      sent?.(false)
+      return
+    }
+    writeTogether(this.#raw)
+    this.#socket.send(JSON.stringify(frame), sent && ((error) => sent(!error)))
   }
 
   /**
@@ -106,6 +120,7 @@ export class Connection {
    */
   sendNumbered(tail: string, droppable: boolean): void {
     if (!this.#keepsUp() || (droppable && this.behind)) return
+    writeTogether(this.#raw)
     this.#socket.send(`{"type":"event","seq":${++this.#seq}${tail}`)
   }
 

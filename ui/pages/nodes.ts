@@ -6,9 +6,9 @@ import '../parts/dialog.ts'
 import '../parts/host-load.ts'
 import { clientIcon, icon } from '../parts/icon.ts'
 import '../parts/invoke.ts'
+import type { NodeEntry, NodeRequest } from '../../src/client/node-entry.ts'
 import { rows } from '../parts/rows.ts'
 import { base } from '../parts/styles.ts'
-import type { NodeEntry, NodeRequest } from '../state/nodes.ts'
 import { View } from '../view.ts'
 
 /** The machines that lend their hands: what each may be asked, how it fares, and a way to ask. */

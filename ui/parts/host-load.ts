@@ -1,6 +1,7 @@
 import { css, html, LitElement, nothing, type TemplateResult } from 'lit'
+import type { HostStats } from '../../src/client/node-entry.ts'
 import { megabytes } from '../format.ts'
-import type { HostStats, LoadSample } from '../state/nodes.ts'
+import type { LoadSample } from '../state/nodes.ts'
 import type { Point } from './chart.ts'
 import './chart.ts'
 import { base } from './styles.ts'

@@ -1,7 +1,8 @@
 import { css, html, LitElement, nothing } from 'lit'
+import type { NodeEntry } from '../../src/client/node-entry.ts'
 import type { Control } from '../control.ts'
 import { sentence } from '../format.ts'
-import type { Invocation, NodeEntry } from '../state/nodes.ts'
+import type { Invocation } from '../state/nodes.ts'
 import { base } from './styles.ts'
 
 /** More than a person reads; the end is what matters. */

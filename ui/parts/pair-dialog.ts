@@ -4,7 +4,7 @@ import { duration, sentence } from '../format.ts'
 import { View } from '../view.ts'
 import './command.ts'
 import { icon } from './icon.ts'
-import { base } from './styles.ts'
+import { base, dialogFrame } from './styles.ts'
 
 interface SetupCode {
   setupId: string
@@ -46,24 +46,8 @@ export class PairDialog extends View {
   }
   static override styles = [
     base,
+    dialogFrame,
     css`
-      dialog {
-        width: min(30rem, calc(100vw - 2rem));
-        max-height: calc(100dvh - 2rem);
-        padding: 1.5rem;
-        border: 1px solid var(--line);
-        border-radius: var(--radius);
-        background: var(--surface);
-        color: var(--ink);
-        box-shadow: var(--shadow-high);
-      }
-      dialog::backdrop {
-        background: rgb(10 14 12 / 45%);
-      }
-      h2 {
-        font-size: 1.15rem;
-        margin-bottom: 0.5rem;
-      }
       .kinds {
         display: grid;
         gap: 0.5rem;
@@ -103,13 +87,6 @@ export class PairDialog extends View {
         margin-top: 1rem;
         color: var(--good);
         font-weight: 600;
-      }
-      .actions {
-        display: flex;
-        flex-wrap: wrap;
-        justify-content: flex-end;
-        gap: 0.6rem;
-        margin-top: 1.5rem;
       }
     `
   ]

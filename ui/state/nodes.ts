@@ -1,54 +1,10 @@
+import type { HostStats, NodeEntry, NodeRequest } from '../../src/client/node-entry.ts'
 import { runOnNode } from '../../src/client/node-run.ts'
 import { hex } from '../bytes.ts'
 import { Listing } from './listing.ts'
 import type { Session } from './session.ts'
 
 const MAX_SAMPLES = 120
-
-/** What a node says of its machine. */
-export interface HostStats {
-  cpuCount?: number
-  loadAverage?: [number, number, number]
-  memoryTotalBytes?: number
-  memoryFreeBytes?: number
-  diskTotalBytes?: number
-  diskAvailableBytes?: number
-  updatedAtMs?: number
-}
-
-/** A machine that lends its hands. */
-export interface NodeEntry {
-  nodeId: string
-  displayName?: string
-  clientId?: string
-  platform?: string
-  version?: string
-  deviceFamily?: string
-  modelIdentifier?: string
-  remoteIp?: string
-  caps?: string[]
-  commands?: string[]
-  connected?: boolean
-  paired?: boolean
-  approvalState?: string
-  connectedAtMs?: number
-  lastSeenAtMs?: number
-  hostStats?: HostStats
-}
-
-/** What a node would like to be allowed. */
-export interface NodeRequest {
-  requestId: string
-  nodeId: string
-  displayName?: string
-  clientId?: string
-  platform?: string
-  remoteIp?: string
-  caps?: string[]
-  commands?: string[]
-  requiredApproveScopes?: string[]
-  ts: number
-}
 
 /** A moment of a node's machine: shares between 0 and 1. */
 export interface LoadSample {

@@ -1,9 +1,10 @@
+import type { NodeRequest } from '../../client/node-entry.ts'
 import { consent } from '../confirm.ts'
 import { findNode } from '../find-node.ts'
 import type { TargetOptions } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { printable, printJson, styleOf } from '../output.ts'
-import { type NodeRequest, nameOf, nodesOf, withAsk } from './inventory.ts'
+import { nameOf, nodesOf, withAsk } from './inventory.ts'
 import { pendingOf } from './show.ts'
 
 const DECIDERS = ['operator.pairing', 'operator.write', 'operator.admin'] as const

@@ -1,57 +1,9 @@
 import type { Connection } from '../../client/connect.ts'
+import type { NodeEntry } from '../../client/node-entry.ts'
 import type { Scope } from '../../protocol/scopes.ts'
 import { findNode } from '../find-node.ts'
 import { parseTimeout, type TargetOptions, withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
-
-/** What a node says of its machine. */
-export interface HostStats {
-  cpuCount?: number
-  loadAverage?: [number, number, number]
-  memoryTotalBytes?: number
-  memoryFreeBytes?: number
-  diskTotalBytes?: number
-  diskAvailableBytes?: number
-  updatedAtMs?: number
-}
-
-/** A node, as `node.list` and `node.describe` tell it. */
-export interface NodeEntry {
-  nodeId: string
-  displayName?: string
-  platform?: string
-  version?: string
-  modelIdentifier?: string
-  deviceFamily?: string
-  remoteIp?: string
-  caps?: string[]
-  commands?: string[]
-  permissions?: Record<string, boolean>
-  pathEnv?: string
-  approvalState?: string
-  pendingRequestId?: string
-  pendingDeclaredCaps?: string[]
-  pendingDeclaredCommands?: string[]
-  connected?: boolean
-  connectedAtMs?: number
-  lastConnectedAtMs?: number
-  lastSeenAtMs?: number
-  approvedAtMs?: number
-  hostStats?: HostStats
-}
-
-/** What a node would like to be allowed, as `node.pair.list` tells it. */
-export interface NodeRequest {
-  requestId: string
-  nodeId: string
-  displayName?: string
-  platform?: string
-  remoteIp?: string
-  caps?: string[]
-  commands?: string[]
-  requiredApproveScopes?: string[]
-  ts: number
-}
 
 /** How long these commands wait for a gateway, in milliseconds. */
 export const TIMEOUT_MS = 10_000

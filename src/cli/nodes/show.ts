@@ -1,20 +1,9 @@
+import type { HostStats, NodeEntry, NodeRequest } from '../../client/node-entry.ts'
 import type { TargetOptions } from '../gateway-call.ts'
 import type { Io } from '../io.ts'
 import { formatBytes, formatDuration, printable, printJson, printRows, styleOf } from '../output.ts'
 import { type Column, tableLayout } from '../table.ts'
-import {
-  type Ask,
-  type HostStats,
-  type NodeEntry,
-  type NodeRequest,
-  nameOf,
-  nodesOf,
-  parseDuration,
-  pickNode,
-  shortId,
-  standing,
-  withAsk
-} from './inventory.ts'
+import { type Ask, nameOf, nodesOf, parseDuration, pickNode, shortId, standing, withAsk } from './inventory.ts'
 
 /** Which nodes are shown. */
 export interface ShowOptions extends TargetOptions {
