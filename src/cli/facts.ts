@@ -70,6 +70,8 @@ export function factsOfFailure(error: GatewayError, endpoint: Endpoint): Facts {
     const request = requestId === undefined ? '' : ` (request ${requestId})`
     return { ...reached, auth: yes('the credential is right'), scope: no(`${error.message}${request}`) }
   }
+  // One that is starting or full has looked at no credential.
+  if (error.code === 'UNAVAILABLE') return { ...reached, auth: unknown(error.message) }
   return { ...reached, auth: no(error.message) }
 }
 

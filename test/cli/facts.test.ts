@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { WebSocketServer } from 'ws'
 import type { Fact } from '../../src/cli/facts.ts'
 import { runCli } from '../support/cli.ts'
 import { freePort, startApp, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
@@ -33,6 +34,19 @@ t.test('status tells process, port, TLS, auth, scope and RPC apart', async (t) =
   const mute = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1')
   await once(mute, 'listening')
   t.teardown(() => mute.close())
+  const starting = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+  await once(starting, 'listening')
+  t.teardown(() => {
+    for (const socket of starting.clients) socket.terminate()
+    starting.close()
+  })
+  starting.on('connection', (socket) => {
+    socket.send(JSON.stringify({ type: 'event', event: 'connect.challenge', payload: { nonce: 'n' } }))
+    socket.on('message', (data) => {
+      const error = { code: 'UNAVAILABLE', message: 'gateway starting', retryable: true }
+      socket.send(JSON.stringify({ type: 'res', id: JSON.parse(String(data)).id, ok: false, error }))
+    })
+  })
   const closed = await freePort()
   const pin = { tlsFingerprint: fingerprintOf(pair.cert) }
   const rows: {
@@ -77,6 +91,13 @@ t.test('status tells process, port, TLS, auth, scope and RPC apart', async (t) =
       reachable: false,
       want: ['unknown', 'yes', 'yes', 'no', 'unknown', 'unknown'],
       code: 'EDGE_LOGIN_REQUIRED'
+    },
+    {
+      name: 'one that is starting',
+      url: `ws://127.0.0.1:${(starting.address() as AddressInfo).port}`,
+      reachable: true,
+      want: ['yes', 'yes', 'no', 'unknown', 'unknown', 'unknown'],
+      code: 'UNAVAILABLE'
     },
     {
       name: 'nobody there',
