@@ -115,9 +115,12 @@ export function withOwnSshFolder(t: Test, file: string, tests: () => void): void
     return
   }
   const dir = tempDir(t)
-  const way = userInfo().uid === 0 ? ['--mount'] : ['--map-current-user', '--mount']
+  const root = userInfo().uid === 0
+  const way = root ? ['--mount'] : ['--map-current-user', '--keep-caps', '--mount']
+  // The right to mount is for that alone: the tests run with the user's own rights.
+  const then = root ? '"$3" "$4"' : 'setpriv --inh-caps=-all --ambient-caps=-all "$3" "$4"'
   const mount = ['-c', 'mount --bind "$1" "$2"', 'sh', dir, FOLDER]
-  const run = ['-c', 'mount --bind "$1" "$2" && exec "$3" "$4"', 'sh', dir, FOLDER, process.execPath, file]
+  const run = ['-c', `mount --bind "$1" "$2" && exec ${then}`, 'sh', dir, FOLDER, process.execPath, file]
   const able = makeFolder() && spawnSync('unshare', [...way, 'sh', ...mount], { stdio: 'ignore' }).status === 0
   const skip = able ? false : 'needs unshare --mount and a home, to give ssh a folder of its own'
   t.test('with a folder of ssh that is its own', { skip }, async (t) => {

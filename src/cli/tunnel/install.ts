@@ -40,8 +40,9 @@ export async function installTunnel(io: Io, options: ServiceOptions, system?: st
     return
   }
   await service.manager.check()
-  const notes = await warnings(io, target.route)
-  for (const note of notes) io.stderr(note)
+  const warned = await warnings(io, target.route)
+  for (const warning of warned) io.stderr(warning)
+  const notes: string[] = []
   if (options.json !== true && !(await confirm('Write both, and start the tunnel?'))) {
     return io.stdout('Nothing was written.')
   }
@@ -49,7 +50,14 @@ export async function installTunnel(io: Io, options: ServiceOptions, system?: st
   if (service.manager.label === 'launchd') notes.push(...(await retireOld(io.env)))
   notes.push(...(await service.manager.install(plan.spec)))
   if (options.json === true) {
-    return printJson(io, { action: 'install', ok: true, result: 'installed', ...shown, text, warnings: notes })
+    return printJson(io, {
+      action: 'install',
+      ok: true,
+      result: 'installed',
+      ...shown,
+      text,
+      warnings: [...warned, ...notes]
+    })
   }
   for (const note of notes) io.stderr(`note: ${note}`)
   io.stdout('Installed and started. See how it is: openclaw tunnel status')
