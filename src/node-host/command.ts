@@ -11,6 +11,8 @@ export interface Invocation {
    * bytes in latin1; of `stdin`, it is the number of bytes that the command has taken so far.
    */
   progress(chunk: string, stream?: 'stdin' | 'stdout' | 'stderr'): void
+  /** Aborted when the gateway does not take what is streamed. */
+  unheard: AbortSignal
   /** Hands over what the caller sends while the command runs. */
   onInput(listener: (payload: unknown) => void): void
   /** Tells the gateway of something beside the result. */

@@ -15,6 +15,11 @@ export class OutputWindow {
     return this.#waiting.promise
   }
 
+  /** Holds nothing back any more: nobody follows. */
+  open(): void {
+    this.taken(Number.POSITIVE_INFINITY)
+  }
+
   /** Hears how much was taken so far. */
   taken(bytes: number): void {
     this.#taken = Math.max(this.#taken, bytes)

@@ -288,6 +288,12 @@ t.test('streams that stay apart are exact, whole, and no faster than they are ta
     link.event('node.invoke.cancel', { invokeId: given, nodeId: link.nodeId })
     t.match(await link.result(given), { ok: false, error: { code: 'CANCELLED' } }, 'when its caller gives up')
   })
+  await t.test('and where the gateway does not take it, nothing is held', async (t) => {
+    const { gateway, link } = await connectedNode(t)
+    gateway.refuse.set('node.invoke.progress', { code: 'INVALID_REQUEST', message: 'unexpected property' })
+    const id = link.start('system.run', { command: sh('head -c 2000000 /dev/zero'), streams: 'apart' })
+    t.match(ran(await link.result(id)), { exitCode: 0, truncated: true })
+  })
   await t.test('of input, it is told how much was taken; more than is read ends the run', async (t) => {
     const id = apart(['cat'], { stdin: 'pipe' })
     await link.request('node.invoke.progress', (each) => each.invokeId === id && each.stream === 'stdin')

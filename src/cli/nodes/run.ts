@@ -45,7 +45,8 @@ export async function run(io: Io, argv: readonly string[], options: RunOptions):
   let hear = (_frame: EventFrame): void => {}
   try {
     const wants = { scopes: SCOPES, timeoutMs: TIMEOUT_MS, silent: true, onEvent: (frame: EventFrame) => hear(frame) }
-    const { node, result } = await withGateway(io, options, wants, async ({ client }) => {
+    const { node, result } = await withGateway(io, options, wants, async ({ client, hello }) => {
+      if (spec.stdin && hello.features?.methods.includes('node.invoke.input') === false) throw noInput()
       const ask: Ask = (method, params = {}) => client.request(method, params, { timeoutMs: TIMEOUT_MS })
       const node = workingNode(await allNodes(ask), options.node, 'system.run')
       const running = new Running(io, client, node, { spec, interrupt, output })
@@ -161,6 +162,12 @@ class Running {
     this.#io.stderr(printable(`  ${command('allow-once')}`))
     this.#io.stderr(printable(`  ${command('deny')}`))
   }
+}
+
+function noInput(): CliError {
+  return new CliError('INPUT_UNSUPPORTED', 'this gateway carries no input to what runs on a node', {
+    fix: 'leave out --stdin, or use openclaw-gateway there'
+  })
 }
 
 function written(stream: NodeJS.WriteStream, data: string | Buffer): Promise<void> {

@@ -115,6 +115,7 @@ async function execute(
   const apart = params.streams === 'apart'
   const overflow = new AbortController()
   const window = new OutputWindow()
+  invocation.unheard.addEventListener('abort', () => window.open())
   const hear = (piece: unknown) => {
     const { taken } = (piece ?? {}) as { taken?: unknown }
     if (typeof taken === 'number') window.taken(taken)
