@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { buffer } from 'node:stream/consumers'
@@ -359,10 +360,10 @@ t.test('lines come as they are printed, each on its stream', async (t) => {
   const { said, saw, closed } = watch(startCli(['nodes', 'run', '--', 'sh', '-c', script], env))
   // It goes on only when what it wrote has been seen here.
   await saw('stdout', 'one\n')
-  writeFileSync(fifo, '\n')
+  await writeFile(fifo, '\n')
   await saw('stderr', 'two\n')
   t.same(said, { stdout: 'one\n', stderr: 'two\n' })
-  writeFileSync(fifo, '\n')
+  await writeFile(fifo, '\n')
   t.equal(await closed, 0)
   t.same(said, { stdout: 'one\nthree\n', stderr: 'two\n' })
 })
