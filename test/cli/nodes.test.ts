@@ -355,15 +355,17 @@ t.test('a program runs as if it ran here', async (t) => {
 })
 
 t.test('lines come as they are printed, each on its stream', async (t) => {
-  const fifo = path.join(home(), 'go')
-  const script = `mkfifo ${fifo}; echo one; read x < ${fifo}; echo two >&2; read x < ${fifo}; echo three`
+  // One for each turn: a reader that opens a fifo while the last writer is about to close it reads its end.
+  const folder = home()
+  const [first, second] = [path.join(folder, 'first'), path.join(folder, 'second')]
+  const script = `mkfifo ${first} ${second}; echo one; read x < ${first}; echo two >&2; read x < ${second}; echo three`
   const { said, saw, closed } = watch(startCli(['nodes', 'run', '--', 'sh', '-c', script], env))
   // It goes on only when what it wrote has been seen here.
   await saw('stdout', 'one\n')
-  await writeFile(fifo, '\n')
+  await writeFile(first, '\n')
   await saw('stderr', 'two\n')
   t.same(said, { stdout: 'one\n', stderr: 'two\n' })
-  await writeFile(fifo, '\n')
+  await writeFile(second, '\n')
   t.equal(await closed, 0)
   t.same(said, { stdout: 'one\nthree\n', stderr: 'two\n' })
 })
