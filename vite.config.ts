@@ -31,7 +31,12 @@ export default defineConfig({
     minify: false,
     copyPublicDir: false,
     rollupOptions: {
-      input: { 'cli/main': 'src/cli/main.ts', index: 'src/index.ts', 'client/index': 'src/client/index.ts' },
+      input: {
+        'cli/main': 'src/cli/main.ts',
+        index: 'src/index.ts',
+        'client/index': 'src/client/index.ts',
+        'client/browser': 'src/client/browser.ts'
+      },
       output: { entryFileNames: '[name].js', chunkFileNames: 'chunks/[name]-[hash].js' }
     }
   },

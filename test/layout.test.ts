@@ -52,7 +52,7 @@ const only: Record<string, readonly string[]> = {
   tailscale: ['protocol', 'config', 'auth'],
   security: ['protocol', 'config', 'auth', 'tls'],
   approvals: ['protocol', 'config', 'auth', 'store'],
-  client: ['package.ts', 'protocol', 'config', 'auth'],
+  client: ['package.ts', 'port-owner.ts', 'protocol', 'config', 'auth'],
   'node-host': ['package.ts', 'protocol', 'config', 'auth', 'approvals', 'client']
 }
 

@@ -25,6 +25,11 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'devices', summary: 'Let devices in, and end their access', load: () => import('./commands/devices.ts') },
   { name: 'qr', summary: 'Pair a phone or a node with a QR code', load: () => import('./commands/qr.ts') },
+  {
+    name: 'tunnel',
+    summary: 'Keep an SSH tunnel to the gateway up',
+    load: () => import('./commands/tunnel.ts')
+  },
   { name: 'tokens', summary: 'Make, list and revoke named tokens', load: () => import('./commands/tokens.ts') },
   {
     name: 'approvals',

@@ -17,15 +17,17 @@ export interface TargetOptions {
   port?: string
   token?: string
   password?: string
+  tlsFingerprint?: string
+  expectUrl?: string
   timeout?: string
   json?: boolean
 }
 
 /**
- * Adds `--url`, `--port`, `--token`, `--password`, `--timeout` and `--json` to a command (R21); without a time, the
- * command has a `--timeout` of its own.
+ * Adds `--url`, `--port`, `--token`, `--password`, `--tls-fingerprint`, `--expect-url`, `--timeout` and `--json` to a
+ * command (R21); without a time, the command has a `--timeout` of its own.
  */
-export function addTargetOptions(command: Command, timeoutMs: number | undefined): Command {
+export function addTargetOptions(command: Command, timeoutMs?: number): Command {
   if (timeoutMs !== undefined) {
     command.option('--timeout <ms>', 'How long to wait, in milliseconds', String(timeoutMs))
   }
@@ -34,6 +36,8 @@ export function addTargetOptions(command: Command, timeoutMs: number | undefined
     .option('--port <port>', 'A gateway on this host, by its port')
     .option('--token <token>', 'Gateway token')
     .option('--password <password>', 'Gateway password')
+    .option('--tls-fingerprint <pin>', 'SHA-256 of the certificate that a wss:// gateway must show')
+    .option('--expect-url <url>', 'Refuse unless the gateway comes to be at this URL')
     .option('--json', 'Print JSON')
 }
 
@@ -60,6 +64,7 @@ export async function withGateway<T>(
     purpose?: Purpose
     timeoutMs: number
     mode?: 'local' | 'remote'
+    ssh?: ConnectOptions['ssh']
     onEvent?: ConnectOptions['onEvent']
     /** Shows no progress: the work has output of its own. */
     silent?: boolean
@@ -77,7 +82,10 @@ export async function withGateway<T>(
     port: options.port === undefined ? undefined : parsePort(options.port),
     token: options.token,
     password: options.password,
+    tlsFingerprint: options.tlsFingerprint,
+    expectUrl: options.expectUrl,
     mode: wants.mode,
+    ssh: wants.ssh,
     timeoutMs: wants.timeoutMs,
     ...(wants.onEvent === undefined ? {} : { onEvent: wants.onEvent }),
     onWarning: (text) => io.stderr(`warning: ${text}`)

@@ -74,11 +74,16 @@ export async function runOnNode(
   } catch (error) {
     if (!wantsApproval(error)) throw error
   }
-  const { plan, execPolicy } = await invoke<{ plan: Json; execPolicy?: Json }>('system.run.prepare', about, ANSWER_MS)
+  const { plan, execPolicy, allowAlwaysCoverage } = await invoke<{
+    plan: Json
+    execPolicy?: Json
+    allowAlwaysCoverage?: { complete: boolean }
+  }>('system.run.prepare', about, ANSWER_MS)
   const id = randomId()
   const { commandText, argv, ...rest } = plan
   const asked = { nodeId, host: 'node', systemRunPlan: plan, command: commandText, commandArgv: argv, cwd: rest.cwd }
-  const more = { ...execPolicy, ...(env === undefined ? {} : { env }), timeoutMs: DECISION_MS, twoPhase: true }
+  const once = allowAlwaysCoverage?.complete === false ? { unavailableDecisions: ['allow-always'] } : {}
+  const more = { ...execPolicy, ...once, ...(env === undefined ? {} : { env }), timeoutMs: DECISION_MS, twoPhase: true }
   await client.request('exec.approval.request', { id, ...asked, ...more })
   // Only now is there something to answer.
   waits(id)

@@ -1,8 +1,9 @@
 import net from 'node:net'
-import { type TLSSocket, connect as tlsConnect } from 'node:tls'
+import type { Duplex } from 'node:stream'
 import { WebSocket } from 'ws'
 import type { SocketLike } from './core.ts'
-import { ClientError } from './errors.ts'
+import type { TlsOptions } from './open-tls.ts'
+import { upgradeRefusal } from './upgrade-refusal.ts'
 
 // What a hello-ok allows a frame to be; the gateway closes the socket for more.
 const MAX_PAYLOAD = 25 * 1024 * 1024
@@ -13,14 +14,33 @@ const common = {
   perMessageDeflate: false,
   maxPayload: MAX_PAYLOAD,
   // A command is done when it has its answer; a peer that does not say goodbye is not waited for.
-  closeTimeout: 1_000
+  closeTimeout: 1_000,
+  // What goes to one gateway goes to no other.
+  followRedirects: false
 }
 
-/** Opens a WebSocket to a checked URL (see `checkGatewayUrl`), over an already verified TLS socket when one is given. */
-export function openUrl(url: URL, verified?: TLSSocket): SocketLike {
-  return watched(
-    new WebSocket(url, { ...common, ...(verified === undefined ? {} : { createConnection: () => verified }) })
-  )
+/** How a URL is opened, beside what the URL says. */
+export interface UrlOptions {
+  /** For `wss:`: who vouches for the certificate, asked anew for each connection; default: this system. */
+  tls?: TlsOptions | undefined
+  headers?: Readonly<Record<string, string>> | undefined
+  /** What leads there already: the connection goes through it, and TLS inside of it. */
+  stream?: Duplex | undefined
+}
+
+/** Opens a WebSocket to a checked URL (see `checkGatewayUrl`). */
+export function openUrl(url: URL, { tls, headers = {}, stream }: UrlOptions = {}): SocketLike {
+  const createConnection = connector(url, tls, stream)
+  const socket = new WebSocket(url, {
+    ...common,
+    headers: { ...headers },
+    ...(createConnection === undefined ? {} : { createConnection })
+  })
+  socket.once('unexpected-response', (_request, response) => {
+    socket.emit('error', upgradeRefusal(url, response))
+    socket.terminate()
+  })
+  return watched(socket)
 }
 
 /** Opens a WebSocket over a Unix socket. Not by a `ws+unix:` URL: a path with a colon or a space would not survive it. */
@@ -28,58 +48,23 @@ export function openUnix(path: string): SocketLike {
   return new WebSocket('ws://localhost/', { ...common, createConnection: () => net.connect(path) })
 }
 
-/** Opens a WebSocket to a `wss:` URL whose certificate is pinned: each one verifies before it sends (R34, S16). */
-export function openPinnedUrl(url: URL, pin: string, timeoutMs: number, fix?: string): SocketLike {
-  const createConnection = (_options: unknown, ready: (error: Error | null, socket?: TLSSocket) => void) => {
-    openPinned(url, pin, timeoutMs, fix).then((socket) => ready(null, socket), ready)
+function connector(url: URL, tls: TlsOptions | undefined, stream: Duplex | undefined): (() => net.Socket) | undefined {
+  if (tls === undefined || url.protocol !== 'wss:') {
+    return stream === undefined ? undefined : () => stream as net.Socket
   }
-  // Node takes the socket later as well; the types of `ws` know only the socket at once.
-  return watched(new WebSocket(url, { ...common, createConnection: createConnection as never }))
+  const createConnection = (_options: unknown, ready: (error: Error | null, socket?: net.Socket) => void) => {
+    import('./open-tls.ts')
+      .then(({ openTls }) => openTls(url, tls, stream))
+      .then((socket) => ready(null, socket), ready)
+  }
+  // Node takes the socket later as well; the types of `ws` know only a socket at once.
+  return createConnection as never
 }
 
 // A peer that is gone without a word is found out within half a minute, by the system, and not only when it is written to.
 function watched(socket: WebSocket): WebSocket {
-  return socket.on('upgrade', (response) => response.socket.setKeepAlive(true, KEEPALIVE_MS))
-}
-
-/** Opens TLS and compares the certificate with its pin (R34); not a byte of ours is sent before they match (S16). */
-export function openPinned(url: URL, pin: string, timeoutMs: number, fix = COMPARE): Promise<TLSSocket> {
-  const wanted = pin
-    .replace(/^sha256:/i, '')
-    .replaceAll(/[:\s]/g, '')
-    .toLowerCase()
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  return new Promise((resolve, reject) => {
-    const socket = tlsConnect({
-      host,
-      port: Number(url.port || 443),
-      ...(net.isIP(host) === 0 ? { servername: host } : {}),
-      ALPNProtocols: ['http/1.1'],
-      // The pin is the trust: a self-signed certificate is what pins are for.
-      rejectUnauthorized: false
-    })
-    const fail = (error: Error) => {
-      socket.destroy()
-      reject(error)
-    }
-    socket.setTimeout(timeoutMs, () => fail(new Error(`no TLS handshake within ${timeoutMs} ms`)))
-    socket.once('error', fail)
-    socket.once('secureConnect', () => {
-      const seen = socket.getPeerX509Certificate()?.fingerprint256.replaceAll(':', '').toLowerCase()
-      if (seen === wanted) {
-        socket.setTimeout(0)
-        socket.off('error', fail)
-        return resolve(socket)
-      }
-      fail(
-        new ClientError(
-          'TLS_PIN_MISMATCH',
-          `the certificate of ${url.host} is not the pinned one (it is sha256:${seen})`,
-          { fix }
-        )
-      )
-    })
+  return socket.on('upgrade', ({ socket: stream }) => {
+    // A stream through ssh is none of the system's, and ssh looks after its own.
+    if (stream instanceof net.Socket) stream.setKeepAlive(true, KEEPALIVE_MS)
   })
 }
-
-const COMPARE = 'compare it on the gateway host, then: openclaw config set gateway.remote.tlsFingerprint sha256:…'

@@ -1,6 +1,7 @@
 import { platform } from 'node:os'
 import { type ClientState, type DeviceSigner, GatewayClient, type GatewayError } from '../client/core.ts'
-import { openPinnedUrl, openUrl } from '../client/node-socket.ts'
+import { openUrl } from '../client/node-socket.ts'
+import { parsePins } from '../client/tls-pin.ts'
 import { VERSION } from '../package.ts'
 import type { EventFrame, HelloOk } from '../protocol/frames.ts'
 import { type Announced, Announcer } from './announce.ts'
@@ -45,10 +46,14 @@ export class NodeHost {
     this.#options = options
     const { target, identity, credentials, commands, log } = options
     const { url, pin } = target
+    const source = 'the fingerprint that this node has'
+    const tls = pin && {
+      trust: { by: 'pin' as const, pins: parsePins(pin.fingerprint, source), source, fix: pin.fix },
+      timeoutMs: HANDSHAKE_TIMEOUT_MS
+    }
     this.#invocations = new Invocations(identity.id, commands, (facts, message) => log.warn(facts, message))
     this.#client = new GatewayClient({
-      createSocket: () =>
-        pin === undefined ? openUrl(url) : openPinnedUrl(url, pin.fingerprint, HANDSHAKE_TIMEOUT_MS, pin.fix),
+      createSocket: () => openUrl(url, { tls }),
       client: {
         id: 'node-host',
         mode: 'node',

@@ -13,11 +13,8 @@ export interface Said {
   code: number
 }
 
-/** Runs a command in this process, with everything it would say. */
-export async function runCli(env: NodeJS.ProcessEnv, words: readonly string[], more: Partial<Io> = {}): Promise<Said> {
-  const [name, ...args] = words
-  const entry = COMMANDS.find((each) => each.name === name)
-  if (entry === undefined) throw new Error(`there is no command ${name}`)
+/** The outside of a command, and everything that it says to it. */
+export function listen(env: NodeJS.ProcessEnv, more: Partial<Io> = {}): { io: Io; said: Said } {
   const said: Said = { out: '', err: '', code: 0 }
   const io: Io = {
     env,
@@ -36,6 +33,15 @@ export async function runCli(env: NodeJS.ProcessEnv, words: readonly string[], m
     },
     ...more
   }
+  return { io, said }
+}
+
+/** Runs a command in this process, with everything it would say. */
+export async function runCli(env: NodeJS.ProcessEnv, words: readonly string[], more: Partial<Io> = {}): Promise<Said> {
+  const [name, ...args] = words
+  const entry = COMMANDS.find((each) => each.name === name)
+  if (entry === undefined) throw new Error(`there is no command ${name}`)
+  const { io, said } = listen(env, more)
   try {
     await runCommand(io, entry, args)
   } catch (error) {

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { CliError } from '../io.ts'
 import { plistText } from './launchd-plist.ts'
 import { askTool, runTool } from './run-tool.ts'
-import { MARK, type ServiceManager, type ServiceName, type ServiceStatus } from './service.ts'
+import { isOurs, type ServiceManager, type ServiceName, type ServiceStatus } from './service.ts'
 
 /** macOS's manager of the user's own services. */
 export function launchd(env: NodeJS.ProcessEnv): ServiceManager {
@@ -21,7 +21,7 @@ export function launchd(env: NodeJS.ProcessEnv): ServiceManager {
   }
   return {
     label: 'launchd',
-    text: (spec) => plistText(labelOf(spec), spec),
+    text: (spec) => spec.file ?? plistText(labelOf(spec), spec),
     async check() {
       const answer = await askTool('launchctl', ['print', domain], env)
       if (answer.code === 0) return
@@ -47,7 +47,7 @@ export function launchd(env: NodeJS.ProcessEnv): ServiceManager {
     },
     async install(spec) {
       const path = pathOf(spec)
-      if (existsSync(path) && !readFileSync(path, 'utf8').includes(MARK)) {
+      if (existsSync(path) && !isOurs(readFileSync(path, 'utf8'), spec)) {
         throw new CliError('SERVICE_FOREIGN', `${path} was not written by this command`, {
           fix: `mv ${path} ${path}.old`
         })
@@ -55,7 +55,7 @@ export function launchd(env: NodeJS.ProcessEnv): ServiceManager {
       await mkdir(dirname(path), { recursive: true })
       await mkdir(spec.logDir, { recursive: true, mode: 0o700 })
       await unload(spec)
-      await writeFile(path, plistText(labelOf(spec), spec), { mode: 0o644 })
+      await writeFile(path, spec.file ?? plistText(labelOf(spec), spec), { mode: 0o644 })
       await load(spec)
       return []
     },

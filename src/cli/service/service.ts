@@ -13,6 +13,8 @@ export interface ServiceSpec {
   env: Readonly<Record<string, string>>
   /** Where its output goes, for a system that keeps none itself. */
   logDir: string
+  /** The whole text of the service's file, where it is given and not made of the above. */
+  file?: string | undefined
 }
 
 /** The names of a service. */
@@ -46,16 +48,25 @@ export interface ServiceManager {
   uninstall(name: ServiceName): Promise<void>
 }
 
-/** The manager of this system; throws a CliError where there is none that is known. */
+/**
+ * The manager of this system; throws a CliError where there is none that is known. `foreground` is the command that does the
+ * same without one.
+ */
 export async function serviceManager(
   env: NodeJS.ProcessEnv,
+  foreground: string,
   system: string = process.platform
 ): Promise<ServiceManager> {
-  if (system === 'linux') return (await import('./systemd.ts')).systemd(env)
+  if (system === 'linux') return (await import('./systemd.ts')).systemd(env, foreground)
   if (system === 'darwin') return (await import('./launchd.ts')).launchd(env)
   throw new CliError('SERVICE_UNSUPPORTED', `services of ${system} are not supported`, {
-    fix: 'run "openclaw node run" under a supervisor of your own'
+    fix: `run "${foreground}" under a supervisor of your own`
   })
+}
+
+/** Reports whether a service's file is ours, and may be written anew. */
+export function isOurs(text: string, spec: ServiceSpec): boolean {
+  return text.includes(MARK) || text === spec.file
 }
 
 /** Fails for text that a service file cannot hold. */
@@ -66,4 +77,4 @@ export function refuseControls(spec: ServiceSpec): void {
 }
 
 /** What every file of ours begins with, after the comment sign. */
-export const MARK = 'Written by openclaw; "openclaw node install" writes it anew.'
+export const MARK = 'Written by openclaw, which writes it anew when the service is installed again.'

@@ -5,11 +5,11 @@ import { dirname, join } from 'node:path'
 import { envValue } from '../../config/paths.ts'
 import { CliError } from '../io.ts'
 import { askTool, runTool } from './run-tool.ts'
-import { MARK, type ServiceManager, type ServiceName, type ServiceStatus } from './service.ts'
+import { isOurs, type ServiceManager, type ServiceName, type ServiceStatus } from './service.ts'
 import { unitText } from './systemd-unit.ts'
 
 /** systemd's manager of the user's own services. */
-export function systemd(env: NodeJS.ProcessEnv): ServiceManager {
+export function systemd(env: NodeJS.ProcessEnv, foreground: string): ServiceManager {
   const folder = join(envValue(env, 'XDG_CONFIG_HOME') ?? join(env.HOME ?? '/', '.config'), 'systemd/user')
   const unitOf = ({ kind, profile }: ServiceName) =>
     `openclaw-${kind}${profile === undefined ? '' : `-${profile}`}.service`
@@ -17,13 +17,13 @@ export function systemd(env: NodeJS.ProcessEnv): ServiceManager {
   const systemctl = (...args: string[]) => runTool('systemctl', ['--user', ...args], env)
   return {
     label: 'systemd',
-    text: unitText,
+    text: (spec) => spec.file ?? unitText(spec),
     async check() {
       const answer = await askTool('systemctl', ['--user', 'show-environment'], env)
       if (answer.code === 0) return
       if (answer.code === undefined && /ENOENT/.test(answer.stderr)) {
         throw new CliError('SERVICE_UNSUPPORTED', 'there is no systemd on this machine to install a service with', {
-          fix: 'run "openclaw node run" under a supervisor of your own'
+          fix: `run "${foreground}" under a supervisor of your own`
         })
       }
       const { username, uid } = userInfo()
@@ -59,13 +59,13 @@ export function systemd(env: NodeJS.ProcessEnv): ServiceManager {
     },
     async install(spec) {
       const path = pathOf(spec)
-      if (existsSync(path) && !readFileSync(path, 'utf8').includes(MARK)) {
+      if (existsSync(path) && !isOurs(readFileSync(path, 'utf8'), spec)) {
         throw new CliError('SERVICE_FOREIGN', `${path} was not written by this command`, {
           fix: `mv ${path} ${path}.old`
         })
       }
       await mkdir(dirname(path), { recursive: true })
-      await writeFile(path, unitText(spec), { mode: 0o644 })
+      await writeFile(path, spec.file ?? unitText(spec), { mode: 0o644 })
       await systemctl('daemon-reload')
       await systemctl('enable', unitOf(spec))
       await systemctl('restart', unitOf(spec))

@@ -89,7 +89,9 @@ async function admit(
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: approval script operand changed before execution')
     }
   }
-  if (approved && params.approvalDecision === 'allow-always') await policy.allowFromNowOn(request.plan)
+  // A rule would run whatever is in the file by then.
+  const lasts = plan?.mutableFileOperand == null
+  if (approved && lasts && params.approvalDecision === 'allow-always') await policy.allowFromNowOn(request.plan)
   else await policy.used(evaluation, request.plan)
   return request
 }

@@ -22,7 +22,7 @@ export function buildInstall(io: Io): Command {
 async function install(io: Io, { json, ...options }: NodeOptions & { json?: boolean }): Promise<void> {
   gatewayFlags(options)
   const { paths } = placesOf(io)
-  const manager = await serviceManager(io.env)
+  const manager = await serviceManager(io.env, 'openclaw node run')
   await manager.check()
   // Before the service is there: a code is good for once, and has no place in a file.
   if (options.pair !== undefined) await pairFirst(io, options)
@@ -71,7 +71,7 @@ export function buildServiceStatus(io: Io): Command {
     .description('Show whether the service is installed, and whether it runs')
     .option('--json', 'Print JSON')
     .action(async ({ json }: { json?: boolean }) => {
-      const manager = await serviceManager(io.env)
+      const manager = await serviceManager(io.env, 'openclaw node run')
       const status = await manager.status(nameOf(io))
       if (json === true) printJson(io, { service: shown(manager, status) })
       else printStatus(io, manager, status)
@@ -94,7 +94,7 @@ export function buildServiceCommand(io: Io, action: Action): Command {
     .description(description)
     .option('--json', 'Print JSON')
     .action(async ({ json }: { json?: boolean }) => {
-      const manager = await serviceManager(io.env)
+      const manager = await serviceManager(io.env, 'openclaw node run')
       const name = nameOf(io)
       const before = await manager.status(name)
       const absent = !before.installed && before.runtime.status !== 'running'
