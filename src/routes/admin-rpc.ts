@@ -62,6 +62,7 @@ export default async function adminRpc(app: FastifyInstance): Promise<void> {
     },
     async (request, reply) => {
       const { body } = request
+      reply.header('cache-control', 'no-store')
       if (body === undefined) return refuse(reply, 'request body must be JSON')
       if (!isObject(body)) return refuse(reply, 'request body must be an object')
       const { method, params } = body
@@ -95,5 +96,8 @@ function unreadable(error: FastifyError, _request: FastifyRequest, reply: Fastif
 }
 
 function refuse(reply: FastifyReply, message: string, status = 400): FastifyReply {
-  return reply.code(status).send({ ok: false, error: { type: 'invalid_request', message } })
+  return reply
+    .code(status)
+    .header('cache-control', 'no-store')
+    .send({ ok: false, error: { type: 'invalid_request', message } })
 }

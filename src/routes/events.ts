@@ -9,8 +9,8 @@ import type { Caller } from '../rpc/method.ts'
 const STREAM = 'text/event-stream; charset=utf-8'
 const headers = {
   'content-type': STREAM,
-  'cache-control': 'no-store',
-  // A proxy that collects before it sends on would hold events back.
+  // A proxy that compresses, or collects before it sends on, would hold events back.
+  'cache-control': 'no-store, no-transform',
   'x-accel-buffering': 'no'
 }
 
@@ -45,6 +45,8 @@ export default async function events(app: FastifyInstance): Promise<void> {
       const caller = callerOf(request)
       const wanted = wantedBy(caller, request.query.events)
       if (request.method === 'HEAD') return reply.headers(headers).send()
+      // Whoever left while it was being authenticated would never be seen to leave.
+      if (request.raw.socket.destroyed) return reply.hijack()
       if (health.draining) throw refusal('stopping', { retryAfterMs: 1_000 })
       const release = streams.quota.take(caller)
       if (release === undefined) throw refusal('too_many_streams', { retryAfterMs: 10_000 })

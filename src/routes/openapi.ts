@@ -16,10 +16,10 @@ export default async function openapi(app: FastifyInstance): Promise<void> {
     async (_request, reply) => reply.header('cache-control', 'no-cache').send(await document())
   )
 
-  // One for each set of routes that are there: those that can be off are few.
+  // One for each set of routes and tools that are there: those that can be off are few.
   async function document(): Promise<object> {
     const routes = app.catalogue.filter(({ config }) => config.enabled?.() !== false)
-    const key = routes.map(({ url }) => url).join(' ')
+    const key = [...routes.map(({ url }) => url), ...app.tools.tools.map(({ name }) => name)].join(' ')
     const known = made.get(key) ?? make(routes)
     made.set(key, known)
     known.catch(() => made.delete(key))

@@ -46,7 +46,11 @@ const schema = {
 
 /** `POST /tools/invoke`: one tool, without an agent (§6.2). */
 export default async function tools(app: FastifyInstance): Promise<void> {
-  const described = { ...schema, 'x-openclaw-tools': app.tools.tools }
+  // Tools may come later than this route.
+  const described = Object.defineProperty({ ...schema }, 'x-openclaw-tools', {
+    enumerable: true,
+    get: () => app.tools.tools
+  })
   app.post(
     '/tools/invoke',
     {

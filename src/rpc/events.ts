@@ -7,6 +7,8 @@ export interface EventRule {
   scope: Scope | 'any'
   /** True when a later event of the same name replaces it, so that a slow socket may skip it. */
   droppable: boolean
+  /** The key of the payload that names whom it is about; it replaces only what was said of the same. */
+  about?: string
 }
 
 const rules = new Map<string, EventRule>(
@@ -19,8 +21,8 @@ const rules = new Map<string, EventRule>(
     'config.changed': { scope: 'operator.read', droppable: false },
     'voicewake.changed': { scope: 'operator.read', droppable: false },
     'voicewake.routing.changed': { scope: 'operator.read', droppable: false },
-    'node.presence': { scope: 'operator.read', droppable: true },
-    'node.hostStats': { scope: 'operator.read', droppable: true },
+    'node.presence': { scope: 'operator.read', droppable: true, about: 'nodeId' },
+    'node.hostStats': { scope: 'operator.read', droppable: true, about: 'nodeId' },
     'device.pair.requested': { scope: 'operator.pairing', droppable: false },
     'device.pair.resolved': { scope: 'operator.pairing', droppable: false },
     'device.pair.changed': { scope: 'operator.pairing', droppable: false },

@@ -52,7 +52,7 @@ export class Hub {
       const { caller } = connection
       if (caller !== undefined && receives(caller, rule)) connection.sendNumbered(tail, rule.droppable)
     }
-    this.streams.publish(event, rule, tail)
+    this.streams.publish(event, rule, payload, tail)
   }
 
   /** Closes every socket and stream that a test picks out; used when the authority behind it ends (S14). */

@@ -5,10 +5,12 @@ export interface StreamEvent {
   number: number
   name: string
   rule: EventRule
+  /** What a later event with the same key replaces; undefined for what stays. */
+  key: string | undefined
   frame: Buffer
 }
 
-/** How much is kept, in events and in bytes. */
+/** How far back the record reaches, in events and in bytes. */
 export const REPLAY = { events: 10_000, bytes: 8_388_608 } as const
 
 /**
@@ -16,7 +18,6 @@ export const REPLAY = { events: 10_000, bytes: 8_388_608 } as const
  * they cost no more than this. Of events that replace each other only the newest is kept.
  */
 export class Replay {
-  // In order of their numbers.
   readonly #events = new Map<number, StreamEvent>()
   readonly #newest = new Map<string, number>()
   #bytes = 0
@@ -33,26 +34,26 @@ export class Replay {
     return this.#lost
   }
 
-  add(name: string, rule: EventRule, frameOf: (number: number) => Buffer): StreamEvent {
+  add(facts: Pick<StreamEvent, 'name' | 'rule' | 'key'>, frameOf: (number: number) => Buffer): StreamEvent {
     const number = ++this.#last
-    const event = { number, name, rule, frame: frameOf(number) }
-    if (rule.droppable) {
-      this.#forget(this.#newest.get(name))
-      this.#newest.set(name, number)
+    const event = { ...facts, number, frame: frameOf(number) }
+    const { key } = event
+    if (key !== undefined) {
+      this.#forget(this.#newest.get(key))
+      this.#newest.set(key, number)
     }
     this.#events.set(number, event)
     this.#bytes += event.frame.length
-    while (this.#events.size > REPLAY.events || this.#bytes > REPLAY.bytes) {
-      const [oldest] = this.#events.keys()
-      this.#forget(oldest)
-      this.#lost = oldest!
-    }
+    while (number - this.#lost > REPLAY.events || this.#bytes > REPLAY.bytes) this.#forget(++this.#lost)
     return event
   }
 
   /** The events after a number, oldest first. */
   *after(number: number): Generator<StreamEvent> {
-    for (const event of this.#events.values()) if (event.number > number) yield event
+    for (let next = Math.max(number, this.#lost) + 1; next <= this.#last; next++) {
+      const event = this.#events.get(next)
+      if (event !== undefined) yield event
+    }
   }
 
   /** Forgets everything; whoever comes back has missed something, even if nothing happened. */
@@ -67,6 +68,7 @@ export class Replay {
     const event = number === undefined ? undefined : this.#events.get(number)
     if (event === undefined) return
     this.#events.delete(event.number)
+    if (event.key !== undefined) this.#newest.delete(event.key)
     this.#bytes -= event.frame.length
   }
 }

@@ -49,9 +49,12 @@ export class Streams {
   }
 
   /** Sends an event to every stream that it is meant for. `tail` is its frame but for the beginning, made once. */
-  publish(name: string, rule: EventRule, tail: string): void {
+  publish(name: string, rule: EventRule, payload: unknown, tail: string): void {
     if (!this.#keeping) return
-    const event = this.#replay.add(name, rule, (n) => block(name, `{"type":"event"${tail}`, `${this.#process}-${n}`))
+    const key = keyOf(name, rule, payload)
+    const event = this.#replay.add({ name, rule, key }, (n) =>
+      block(name, `{"type":"event"${tail}`, `${this.#process}-${n}`)
+    )
     for (const stream of this.#streams) stream.offer(event)
   }
 
@@ -69,6 +72,11 @@ export class Streams {
     const number = Number(digits)
     return process === this.#process && number >= this.#replay.lost && number <= this.#replay.last ? number : undefined
   }
+}
+
+function keyOf(name: string, { droppable, about }: EventRule, payload: unknown): string | undefined {
+  if (!droppable || about === undefined) return droppable ? name : undefined
+  return `${name} ${(payload as Record<string, unknown> | undefined)?.[about]}`
 }
 
 /** The events that a stream can get. */

@@ -172,6 +172,7 @@ t.test('what is asked and answered', async (t) => {
     const answer = await askApi(gateway, PATH, { headers: asJson(), body })
     t.equal(answer.status, status, name)
     t.match(answer.json, json, name)
+    t.equal(answer.headers['cache-control'], 'no-store', name)
   }
   t.match(
     (await call({ socketPath: gateway.localSocket }, { method: 'status' }, {})).json,

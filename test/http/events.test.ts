@@ -58,16 +58,24 @@ t.test('the head of a stream', async (t) => {
   t.equal(reader.status, 200)
   t.match(reader.response.headers, {
     'content-type': 'text/event-stream; charset=utf-8',
-    'cache-control': 'no-store',
+    'cache-control': 'no-store, no-transform',
     'x-accel-buffering': 'no',
     'x-content-type-options': 'nosniff',
     'content-security-policy': String
   })
   t.notOk(reader.response.headers['access-control-allow-origin'])
   await reader.leave()
+  const packed = await EventReader.open(gateway, { headers: { ...asJson(), 'accept-encoding': 'gzip, br' } })
+  t.equal((await packed.event('ready')).event, 'ready', 'never compressed: an event that waits for more comes late')
+  await packed.leave()
   const head = await askApi(gateway, '/api/v1/events', { method: 'HEAD', headers: asJson() })
   t.equal(head.status, 200)
+  t.match(head.headers, { 'content-type': 'text/event-stream; charset=utf-8' })
   t.equal(gateway.app.hub.streams.size, 0, 'HEAD opens nothing')
+  for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+    const answer = await askApi(gateway, '/api/v1/events', { method, headers: asJson() })
+    t.same([answer.status, answer.headers.allow], [405, 'GET, HEAD'], method)
+  }
   t.equal(LIMITS.streamBeatMs, 15_000)
 })
 
@@ -173,6 +181,21 @@ t.test('of events that replace each other, the newest is kept', async (t) => {
   )
   t.notOk(names(back).includes('gap'), 'nothing is missing')
   await back.leave()
+
+  const { id: then } = await back.event('tick')
+  for (let n = 1; n <= 3; n++)
+    for (const nodeId of ['one', 'other']) {
+      gateway.app.hub.publish('node.presence', { nodeId, n })
+      gateway.app.hub.publish('node.hostStats', { nodeId, n })
+    }
+  const later = await EventReader.open(gateway, { lastId: then, query: '?events=node.presence,node.hostStats' })
+  await later.event('node.hostStats', 2)
+  t.same(
+    later.events.slice(1).map(({ event, data: { payload } }) => [event, payload]),
+    ['one', 'other'].flatMap((nodeId) => ['node.presence', 'node.hostStats'].map((name) => [name, { nodeId, n: 3 }])),
+    'of each node'
+  )
+  await later.leave()
 })
 
 t.test('a gap is told', async (t) => {
@@ -220,7 +243,7 @@ t.test('what nobody comes back for is forgotten, and known to be', async (t) => 
   const { Streams } = await import('../../src/rpc/streams.ts')
   const replay = new Replay()
   const rule = { scope: 'any', droppable: false } as const
-  const add = (bytes: number) => replay.add('x', rule, () => Buffer.alloc(bytes))
+  const add = (bytes: number) => replay.add({ name: 'x', rule, key: undefined }, () => Buffer.alloc(bytes))
   const kept = () => [...replay.after(0)]
   for (let i = 0; i < REPLAY.events + 10; i++) add(1)
   t.equal(kept().length, REPLAY.events)
@@ -233,7 +256,7 @@ t.test('what nobody comes back for is forgotten, and known to be', async (t) => 
   replay.clear()
   t.ok(replay.lost > before, 'whoever was up to date has missed something, for all that is known')
   const streams = new Streams()
-  streams.publish('tick', rule, '}')
+  streams.publish('tick', rule, {}, '}')
   t.equal(streams.size, 0, 'without a reader nothing is kept')
 })
 
@@ -416,13 +439,20 @@ t.test('S14: a stream ends with the authority behind it', async (t) => {
 
 t.test('a gateway that stops says so, and takes no more readers', async (t) => {
   const gateway = await startApp(t)
-  const reader = await EventReader.open(gateway)
+  const reader = await EventReader.open(gateway, { query: '?events=shutdown' })
   await reader.event('ready')
+  const asleep = await EventReader.open(gateway)
+  asleep.response.pause()
+  // More than the system takes from a gateway for a reader that takes nothing.
+  gateway.app.hub.publish('config.changed', { large: 'x'.repeat(33_554_432) })
   const stopped = gateway.app.drain()
   t.match((await reader.event('shutdown')).data, { payload: { reason: 'gateway stopping' } })
   t.match((await reader.event('end')).data, { reason: 'service restart' })
   t.equal(await reader.closed, 'end')
   await stopped
+  asleep.response.removeAllListeners('data').resume()
+  t.equal(await asleep.closed, 'cut', 'one that sleeps is not waited for')
+  t.equal(gateway.app.hub.streams.size, 0)
   const refused = await askApi(gateway, '/api/v1/events', { method: 'GET', headers: asJson() })
   t.equal(refused.status, 503)
   t.match(refused.json, { error: { type: 'stopping' } })

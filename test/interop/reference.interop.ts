@@ -14,6 +14,7 @@ import { proxiedTests } from './proxied.ts'
 import { reloadTests } from './reload.ts'
 import { serveTests } from './serve.ts'
 import { startupTests } from './startup.ts'
+import { toolsTests } from './tools.ts'
 import { wireTests } from './wire.ts'
 
 t.setTimeout(900_000)
@@ -39,6 +40,7 @@ t.test('the reference and this gateway give the same answers', { skip }, async (
     await t.test('to guesses', (t) => limitTests(t, pair))
     await t.test('while the configuration changes', (t) => reloadTests(t, pair))
   })
+  await t.test('to whoever uses tools and methods over HTTP', toolsTests)
   await t.test('behind a trusted proxy', proxiedTests)
   await t.test('behind a trusted proxy whose users enrol', enrolledTests)
   await t.test('through Tailscale Serve', serveTests)

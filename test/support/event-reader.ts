@@ -37,11 +37,11 @@ export class EventReader {
 
   /** Opens a stream; refused ones have no events. */
   static open(
-    where: { port: number } | { socketPath: string },
+    where: { host?: string; port: number } | { socketPath: string },
     options: { query?: string; headers?: Record<string, string>; lastId?: string | undefined } = {}
   ): Promise<EventReader> {
     const { query = '', headers = asJson(), lastId } = options
-    const target = 'port' in where ? { host: '127.0.0.1', port: where.port } : where
+    const target = 'port' in where ? { host: where.host ?? '127.0.0.1', port: where.port } : where
     const sent = { ...headers, ...(lastId === undefined ? {} : { 'last-event-id': lastId }) }
     return new Promise((resolve, reject) => {
       const req = request({ ...target, path: `/api/v1/events${query}`, headers: sent, agent: false })
