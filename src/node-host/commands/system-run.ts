@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { type Static, Type } from 'typebox'
 import type { Evaluation } from '../../approvals/policy.ts'
-import { isUnchanged } from '../bound-file.ts'
+import { isExact } from '../../approvals/rules.ts'
+import { type BoundFile, bindFile } from '../bound-file.ts'
 import { CommandError, defineCommand, type Invocation, inputOverflow } from '../command.ts'
 import { childEnvironment } from '../environment.ts'
 import type { ExecPolicy } from '../exec-policy.ts'
@@ -77,23 +79,32 @@ async function admit(
   }
   const evaluation = await policy.decide(request.plan)
   if (evaluation.verdict === 'deny') throw await deny(...refusal(evaluation))
-  if (evaluation.verdict === 'ask') {
+  const always = approved && params.approvalDecision === 'allow-always'
+  const generated = evaluation.rule !== undefined && isExact(evaluation.rule)
+  const asked = evaluation.verdict === 'ask'
+  // Looked at here, whatever the caller's plan leaves out: words alone do not say what a script does by now.
+  const bound = asked || always || generated ? await boundIn(request) : undefined
+  if (asked || (generated && bound !== undefined)) {
     if (!approved || plan === undefined) {
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: approval required')
     }
     if (!prepared.isSameEnvironment(request.plan)) {
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: the environment is not the approved one')
     }
-    const bound = plan.mutableFileOperand ?? undefined
-    if (bound !== undefined && !(await isUnchanged(bound))) {
+    if (!isDeepStrictEqual(bound, plan.mutableFileOperand ?? undefined)) {
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: approval script operand changed before execution')
     }
   }
   // A rule would run whatever is in the file by then.
-  const lasts = plan?.mutableFileOperand == null
-  if (approved && lasts && params.approvalDecision === 'allow-always') await policy.allowFromNowOn(request.plan)
+  if (always && bound === undefined) await policy.allowFromNowOn(request.plan)
   else await policy.used(evaluation, request.plan)
   return request
+}
+
+// The file that the command takes its code from, if it may change; what cannot be told equals nothing that was approved.
+async function boundIn({ plan }: RunRequest): Promise<BoundFile | string | undefined> {
+  const binding = await bindFile(plan.argv, plan.cwd, plan.lookup)
+  return 'unbindable' in binding ? binding.unbindable : binding.file
 }
 
 function refusal({ reason }: Evaluation): [reason: string, message: string] {
