@@ -1,11 +1,9 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { globSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
-import os from 'node:os'
+import { globSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
-import t, { type Test } from 'tap'
-import { cleanEnv, startGateway } from '../../scripts/gateway-process.ts'
+import t from 'tap'
+import { startGateway } from '../../scripts/gateway-process.ts'
 import { MAIN } from '../support/cli.ts'
+import { startNodeProcess } from '../support/node-process.ts'
 import { operatorAt } from '../support/nodes.ts'
 
 const gateway = await startGateway([MAIN])
@@ -24,40 +22,6 @@ async function make(more: object = {}): Promise<Made> {
   const { ok, payload, error } = await admin.call('device.pair.setupCode', params)
   if (!ok) throw new Error(error?.message)
   return payload as unknown as Made
-}
-
-/** `openclaw node run` in a HOME of its own: without any credential but what it is told. */
-function startNode(t: Test, args: readonly string[], home = newHome(t)) {
-  const child = spawn(process.execPath, [MAIN, 'node', 'run', ...args], {
-    cwd: home,
-    env: cleanEnv(home),
-    stdio: 'pipe'
-  })
-  const seen = { stderr: '' }
-  const listeners = new Set<() => void>()
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    seen.stderr += text
-    for (const each of listeners) each()
-  })
-  const ended = once(child, 'close').then(([code]) => ({ code, stderr: seen.stderr }))
-  t.teardown(async () => {
-    child.kill('SIGTERM')
-    await ended
-  })
-  const says = (word: RegExp) =>
-    new Promise<void>((resolve, reject) => {
-      const look = () => word.test(seen.stderr) && resolve()
-      listeners.add(look)
-      void ended.then(() => reject(new Error(seen.stderr)))
-      look()
-    })
-  return { child, home, says, ended }
-}
-
-function newHome(t: Test): string {
-  const home = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'node-')))
-  t.teardown(() => rmSync(home, { recursive: true, force: true }))
-  return home
 }
 
 /** Everything that a node has written down. */
@@ -79,7 +43,7 @@ t.test('S13: a node pairs by a code, and comes back by itself', async (t) => {
   for (const [name, args] of ways) {
     await t.test(name, async (t) => {
       const made = await make(name === 'a join link' ? { joinUrl: true } : {})
-      const node = startNode(t, [...args(made), '--display-name', name])
+      const node = startNodeProcess(t, [...args(made), '--display-name', name])
       node.child.stdin.end(name === 'standard input' ? `${made.setupCode}\n` : '')
       await node.says(/^connected to /m)
       const { bootstrapToken } = JSON.parse(Buffer.from(made.setupCode, 'base64url').toString())
@@ -90,7 +54,7 @@ t.test('S13: a node pairs by a code, and comes back by itself', async (t) => {
       t.equal((await node.ended).code, 0)
       t.notOk(written(node.home).includes(bootstrapToken), 'what let it in is nowhere')
       t.equal(statSync(path.join(node.home, '.openclaw/node/state.json')).mode & 0o777, 0o600)
-      const again = startNode(t, [], node.home)
+      const again = startNodeProcess(t, [], node.home)
       await again.says(/^connected to /m)
     })
   }
@@ -98,7 +62,7 @@ t.test('S13: a node pairs by a code, and comes back by itself', async (t) => {
 
 t.test('a code that lets nobody in is said to be so, once', async (t) => {
   const used = await make({ joinUrl: true })
-  const first = startNode(t, ['--pair', used.setupCode])
+  const first = startNodeProcess(t, ['--pair', used.setupCode])
   await first.says(/^connected to /m)
   const payload = JSON.parse(Buffer.from(used.setupCode, 'base64url').toString())
   const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -115,9 +79,9 @@ t.test('a code that lets nobody in is said to be so, once', async (t) => {
     ['', /this is no setup code/]
   ]
   for (const [code, words] of rows) {
-    const { code: exit, stderr } = await startNode(t, ['--pair', code]).ended
+    const { code: exit, stderr } = await startNodeProcess(t, ['--pair', code]).ended
     t.match(stderr, words)
     t.equal(exit, 1)
   }
-  t.match(await startNode(t, ['--pair', 'x', '--host', 'y']).ended, { code: 1, stderr: /leave --host, .* out/ })
+  t.match(await startNodeProcess(t, ['--pair', 'x', '--host', 'y']).ended, { code: 1, stderr: /leave --host, .* out/ })
 })

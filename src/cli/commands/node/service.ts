@@ -61,21 +61,14 @@ async function install(io: Io, { json, ...options }: NodeOptions & { json?: bool
 }
 
 async function pairFirst(io: Io, options: NodeOptions): Promise<void> {
-  const node = await startNode(io, options, () => {})
-  await node.paired.finally(() => node.stop())
-}
-
-/** `openclaw node status`: whether the service is there and runs. */
-export function buildServiceStatus(io: Io): Command {
-  return new Command('status')
-    .description('Show whether the service is installed, and whether it runs')
-    .option('--json', 'Print JSON')
-    .action(async ({ json }: { json?: boolean }) => {
-      const manager = await serviceManager(io.env, 'openclaw node run')
-      const status = await manager.status(nameOf(io))
-      if (json === true) printJson(io, { service: shown(manager, status) })
-      else printStatus(io, manager, status)
-    })
+  const failed = Promise.withResolvers<never>()
+  // Nobody watches a service that waits for its gateway; whoever installs it can mend what is wrong.
+  const node = await startNode(io, options, (trouble) => {
+    if (trouble === undefined) return
+    const fix = trouble.fix ?? 'see that this machine reaches the gateway, and try again: the code was not used'
+    failed.reject(new CliError('NODE_NOT_PAIRED', `nothing was installed: ${trouble.message}`, { fix }))
+  })
+  await Promise.race([node.paired, failed.promise]).finally(() => node.stop())
 }
 
 type Action = 'start' | 'stop' | 'restart' | 'uninstall'
@@ -112,15 +105,18 @@ export function buildServiceCommand(io: Io, action: Action): Command {
     })
 }
 
-function nameOf(io: Io): ServiceName {
+/** What the system calls the node's service. */
+export function nameOf(io: Io): ServiceName {
   return { kind: 'node', profile: placesOf(io).paths.profile }
 }
 
-function shown({ label }: ServiceManager, status: ServiceStatus) {
+/** A service as JSON shows it. */
+export function shown({ label }: ServiceManager, status: ServiceStatus) {
   return { label, loadedText: 'enabled', notLoadedText: 'disabled', ...status }
 }
 
-function printStatus(
+/** Prints whether a service is there, and whether it runs. */
+export function printStatus(
   io: Io,
   { label }: ServiceManager,
   { name, path, installed, loaded, runtime }: ServiceStatus
