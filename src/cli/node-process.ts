@@ -139,7 +139,6 @@ export async function openNode(
   const stop = async () => {
     log.info('stopping')
     await Promise.all([host.stop(), mcp.stop()])
-    standing.troubled({ message: 'the node host was stopped' })
     flush()
     lock.release()
   }

@@ -57,7 +57,7 @@ async function install(io: Io, { json, ...options }: NodeOptions & { json?: bool
   io.stdout(`Wrote ${status.path}:\n\n${text}`)
   io.stdout('It holds no secret: the credential stays in the configuration or in .env of the state folder, mode 0600.')
   for (const note of notes) io.stderr(`note: ${note}`)
-  printStatus(io, manager, status)
+  printRows(io, serviceRows(manager, status))
 }
 
 async function pairFirst(io: Io, options: NodeOptions): Promise<void> {
@@ -115,18 +115,17 @@ export function shown({ label }: ServiceManager, status: ServiceStatus) {
   return { label, loadedText: 'enabled', notLoadedText: 'disabled', ...status }
 }
 
-/** Prints whether a service is there, and whether it runs. */
-export function printStatus(
-  io: Io,
+/** Whether a service is there, and whether it runs, as a person reads it. */
+export function serviceRows(
   { label }: ServiceManager,
   { name, path, installed, loaded, runtime }: ServiceStatus
-): void {
+): [label: string, value: string | undefined][] {
   const { status, pid, detail } = runtime
   const facts = [pid === undefined ? '' : `pid ${pid}`, detail ?? ''].filter((each) => each !== '').join(', ')
-  printRows(io, [
+  return [
     ['service', `${name} (${label}, ${installed ? (loaded ? 'enabled' : 'disabled') : 'not installed'})`],
     ['file', installed ? path : undefined],
     ['runtime', `${status}${facts === '' ? '' : ` (${facts})`}`],
     ['fix', installed ? undefined : 'openclaw node install --host GATEWAY']
-  ])
+  ]
 }

@@ -6,7 +6,7 @@ import type { Io } from '../../io.ts'
 import { printable, printJson, printRows } from '../../output.ts'
 import { serviceManager } from '../../service/service.ts'
 import { formatMoment } from '../../table.ts'
-import { nameOf, printStatus, shown } from './service.ts'
+import { nameOf, serviceRows, shown } from './service.ts'
 
 /** `openclaw node status`: the service, and how this machine stands with its gateway, whoever runs the node. */
 export function buildServiceStatus(io: Io): Command {
@@ -23,8 +23,11 @@ export function buildServiceStatus(io: Io): Command {
       ])
       const paired = (await new NodeMemory(stateDir).read())?.gateway?.url
       if (json === true) return printJson(io, { service: shown(manager, status), paired: paired ?? null, connections })
-      printStatus(io, manager, status)
-      printRows(io, [['paired with', paired && printable(paired)], ...connections.flatMap(rowsOf)])
+      printRows(io, [
+        ...serviceRows(manager, status),
+        ['paired with', paired && printable(paired)],
+        ...connections.flatMap(rowsOf)
+      ])
     })
 }
 
