@@ -17,7 +17,7 @@ export interface NodeRun {
   timeoutMs?: number | undefined
   /** Keeps its standard input open for `node.invoke.input`. */
   input?: boolean | undefined
-  /** Names the stream of each piece of output, and tells how much input was taken. */
+  /** Streams all output as bytes, each piece with the name of its stream, as far as `taken` goes; and how much input was. */
   apart?: boolean | undefined
   /** Tells nobody else how it ended. */
   quiet?: boolean | undefined
