@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { tempDir } from '../support/gateway.ts'
 import { connectedNode, type NodeLink, type Result } from '../support/node-gateway.ts'

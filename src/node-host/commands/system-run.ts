@@ -81,32 +81,33 @@ async function admit(
   }
   const evaluation = await policy.decide(request.plan)
   if (evaluation.verdict === 'deny') throw await deny(...refusal(evaluation))
-  const always = approved && params.approvalDecision === 'allow-always'
-  const generated = evaluation.rule !== undefined && isExact(evaluation.rule)
+  const { argv, cwd, lookup } = request.plan
   const asked = evaluation.verdict === 'ask'
-  // Looked at here, whatever the caller's plan leaves out: words alone do not say what a script does by now.
-  const bound = asked || always || generated ? await boundIn(request) : undefined
-  if (asked || (generated && bound !== undefined)) {
+  const always = asked && params.approvalDecision === 'allow-always'
+  const generated = evaluation.rule !== undefined && isExact(evaluation.rule)
+  // Found anew, whatever the plan leaves out: the words of a command do not say what is in its script by now.
+  const binding = asked || generated ? await bindFile(argv, cwd, lookup) : { file: undefined }
+  const lasts = 'file' in binding && binding.file === undefined
+  if (asked || !lasts) {
     if (!approved || plan === undefined) {
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: approval required')
     }
     if (!prepared.isSameEnvironment(request.plan)) {
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: the environment is not the approved one')
     }
-    if (!isDeepStrictEqual(bound, plan.mutableFileOperand ?? undefined)) {
-      throw await deny('approval-required', 'SYSTEM_RUN_DENIED: approval script operand changed before execution')
-    }
+    const reason = 'unbindable' in binding ? binding.unbindable : unlike(binding.file, plan.mutableFileOperand)
+    if (reason !== undefined) throw await deny('approval-required', `SYSTEM_RUN_DENIED: ${reason}`)
   }
-  // A rule would run whatever is in the file by then.
-  if (always && bound === undefined) await policy.allowFromNowOn(request.plan)
+  // Of a file that may change, a rule would run whatever is in it by then.
+  if (always && lasts) await policy.allowFromNowOn(request.plan)
   else await policy.used(evaluation, request.plan)
   return request
 }
 
-// The file that the command takes its code from, if it may change; what cannot be told equals nothing that was approved.
-async function boundIn({ plan }: RunRequest): Promise<BoundFile | string | undefined> {
-  const binding = await bindFile(plan.argv, plan.cwd, plan.lookup)
-  return 'unbindable' in binding ? binding.unbindable : binding.file
+// Why a file that would run is not the approved one.
+function unlike(file: BoundFile | undefined, approved: RunPlan['mutableFileOperand']): string | undefined {
+  if (isDeepStrictEqual(file, approved ?? undefined)) return undefined
+  return approved ? 'approval script operand changed before execution' : 'approval misses its script operand'
 }
 
 function refusal({ reason }: Evaluation): [reason: string, message: string] {
