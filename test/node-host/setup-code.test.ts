@@ -1,14 +1,16 @@
-import { globSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, globSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
-import { startGateway } from '../../scripts/gateway-process.ts'
-import { MAIN } from '../support/cli.ts'
-import { startNodeProcess } from '../support/node-process.ts'
+import { cleanEnv, startGateway } from '../../scripts/gateway-process.ts'
+import { MAIN, spawnCli } from '../support/cli.ts'
+import { newHome, startNodeProcess } from '../support/node-process.ts'
 import { operatorAt } from '../support/nodes.ts'
 
 const gateway = await startGateway([MAIN])
 t.teardown(() => gateway.stop())
 const admin = await operatorAt(t, gateway.url, gateway.token)
+
+const noSystemd = process.platform === 'linux' ? false : 'systemd is Linux’s'
 
 interface Made {
   setupId: string
@@ -84,4 +86,31 @@ t.test('a code that lets nobody in is said to be so, once', async (t) => {
     t.equal(exit, 1)
   }
   t.match(await startNodeProcess(t, ['--pair', 'x', '--host', 'y']).ended, { code: 1, stderr: /leave --host, .* out/ })
+})
+
+t.test('an install redeems its code first, and installs nothing where it cannot', { skip: noSystemd }, async (t) => {
+  const home = newHome(t)
+  // A stand-in for systemd, which takes whatever it is told.
+  writeFileSync(path.join(home, 'systemctl'), '#!/bin/sh\nexit 0\n', { mode: 0o755 })
+  const env = { ...cleanEnv(home), PATH: `${home}:${process.env.PATH}` }
+  const install = (code: string) => spawnCli(['node', 'install', '--pair', code, '--json'], env)
+  const unit = path.join(home, '.config/systemd/user/openclaw-node.service')
+  const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const nowhere = { url: 'ws://127.0.0.1:1', bootstrapToken: 'canary', expiresAtMs: Date.now() + 60_000 }
+  const failed = JSON.parse((await install(encode(nowhere))).stdout)
+  t.match(failed.error, { code: 'NODE_NOT_PAIRED', message: /^nothing was installed: no connection/, fix: /not used/ })
+  t.notOk(existsSync(unit))
+
+  const { setupCode } = await make()
+  const { stdout, stderr, code } = await install(setupCode)
+  t.match(JSON.parse(stdout), { ok: true, result: 'installed' })
+  t.equal(code, 0)
+  const { bootstrapToken } = JSON.parse(Buffer.from(setupCode, 'base64url').toString())
+  for (const text of [stdout, stderr, readFileSync(unit, 'utf8'), written(home)]) {
+    t.notOk([setupCode, bootstrapToken, 'canary'].some((secret) => text.includes(secret)))
+  }
+  const node = startNodeProcess(t, [], home)
+  await node.says(/^connected to /m)
+  const used = JSON.parse((await install(setupCode)).stdout)
+  t.match(used.error.code, /^(NODE_RUNNING|SETUP_CODE_REFUSED)$/)
 })
