@@ -52,6 +52,12 @@ t.test('S13: a node pairs by a code, and comes back by itself', async (t) => {
       t.match((await admin.call('device.pair.setupStatus', { setupId: made.setupId })).payload, {
         completion: { deviceName: name, access: 'node' }
       })
+      const shown = `/proc/${node.child.pid}/cmdline`
+      const words = existsSync(shown) ? readFileSync(shown, 'utf8') : ''
+      t.notOk(
+        [made.setupCode, made.joinUrl].some((code) => code && words.includes(code)),
+        'nor in the list of processes'
+      )
       node.child.kill('SIGTERM')
       t.equal((await node.ended).code, 0)
       t.notOk(written(node.home).includes(bootstrapToken), 'what let it in is nowhere')

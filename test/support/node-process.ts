@@ -63,11 +63,11 @@ export function startNodeProcess(t: Test, args: readonly string[], home = newHom
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
+    return !existsSync('/proc/self/stat') || !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
   } catch {
+    // It may also have ended between the two questions.
     return false
   }
-  const stat = existsSync('/proc/self/stat') ? readFileSync(`/proc/${pid}/stat`, 'utf8') : ''
-  return !/^\d+ \(.*\) [ZX]/s.test(stat)
 }
 
 /** Waits until a file of process ids is complete, and reads it. */
