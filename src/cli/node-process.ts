@@ -17,6 +17,7 @@ import { ensureIdentity } from '../node-host/identity.ts'
 import { McpServers } from '../node-host/mcp/servers.ts'
 import { firstReachable, type SetupCode } from '../node-host/setup-code.ts'
 import { readSkills } from '../node-host/skills.ts'
+import { StandingFile } from '../node-host/standing.ts'
 import { NodeMemory } from '../node-host/state.ts'
 import { type GatewayFlags, nodeTarget, pairedTarget } from '../node-host/target.ts'
 import type { Trouble } from '../node-host/trouble.ts'
@@ -43,6 +44,8 @@ export interface OpenNode {
 
 /** A node host that runs. */
 export interface OpenedNode {
+  nodeId: string
+  gateway: string
   ended: Promise<void>
   /** Ends when a setup code has let this node in; rejects when it does not. */
   paired: Promise<void>
@@ -67,6 +70,7 @@ export async function openNode(
   const name = `gateway-${createHash('sha256').update(gateway).digest('hex').slice(0, 8)}`
   const lock = lockState(join(stateDir, 'node'), process.pid, name)
   if ('heldBy' in lock) return { ...lock, gateway }
+  const standing = new StandingFile(join(stateDir, 'node'), name, gateway)
   const identity = await ensureIdentity(stateDir)
   const state = await memory.open({ instanceId: options.instanceId, displayName: options.displayName })
   const { log, file, flush } = await openLog({ stateDir, level: config.logLevel, tty: undefined, name: 'node' })
@@ -115,10 +119,12 @@ export async function openNode(
     log,
     onTrouble: (trouble) => {
       log.warn({ gateway, reason: trouble.message, fix: trouble.fix }, 'not connected')
+      standing.troubled(trouble)
       options.onTrouble(trouble)
     },
     onConnected: ({ server, auth }) => {
       log.info({ gateway, version: server.version, method: auth.method }, 'connected')
+      standing.connected()
       options.onTrouble(undefined)
       say(`connected to ${gateway} as ${identity.id.slice(0, 12)}…`)
     }
@@ -138,6 +144,8 @@ export async function openNode(
   }
   let stopping: Promise<void> | undefined
   return {
+    nodeId: identity.id,
+    gateway,
     ended: host.run(),
     paired: paired.promise,
     stop() {

@@ -51,8 +51,9 @@ export class NodeCredentials {
       this.#sent = 'bootstrap'
       return { bootstrapToken: this.#bootstrap.token }
     }
-    // What somebody put into the environment is meant for this run.
-    const useDeviceToken = this.#retryWithDeviceToken || !overridden(this.#env)
+    // What somebody put into the environment is meant for this run; but it never goes to the gateway of a setup code.
+    const paired = this.#target.destination === 'explicit'
+    const useDeviceToken = paired || this.#retryWithDeviceToken || !overridden(this.#env)
     this.#retryWithDeviceToken = false
     if (useDeviceToken && this.#deviceToken !== undefined) {
       this.#sent = 'device-token'

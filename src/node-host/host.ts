@@ -137,7 +137,7 @@ export class NodeHost {
     const { credentials, target } = this.#options
     // Another credential is at hand, and nobody need be told.
     if (credentials.refused(error)) return 0
-    const trouble = troubleOf(error, target.url.href)
+    const trouble = troubleOf(error, target.url.href, target.destination === 'explicit')
     this.#options.onTrouble?.(trouble)
     return patience(error, trouble.needs, attempt)
   }

@@ -9,8 +9,8 @@ export interface Trouble {
   needs: 'time' | 'approval' | 'owner'
 }
 
-/** What an error of the connection means for the person who runs this node. */
-export function troubleOf(error: GatewayError, url: string): Trouble {
+/** What an error of the connection means for the person who runs this node; `byCode`: who paired it by a setup code. */
+export function troubleOf(error: GatewayError, url: string, byCode = false): Trouble {
   const { code, requestId, fix } = refusalDetails(error)
   if (code === 'PAIRING_REQUIRED') {
     return {
@@ -29,6 +29,10 @@ export function troubleOf(error: GatewayError, url: string): Trouble {
       ...cause,
       needs: cause.fix === undefined ? 'time' : 'owner'
     }
+  }
+  // Nothing else that this machine has would be sent there.
+  if (byCode && code?.startsWith('AUTH_')) {
+    return { message: `the gateway at ${url} does not know this node any more`, fix: PAIR_AGAIN, needs: 'owner' }
   }
   const told = fix === undefined ? fixFor(code) : `${fix.command}${fix.where === 'gateway host' ? ON_GATEWAY : ''}`
   return {
@@ -50,6 +54,7 @@ export function patience(error: GatewayError, needs: Trouble['needs'], attempt: 
 }
 
 const LONGEST_MS = 300_000
+const PAIR_AGAIN = 'openclaw devices join-code (on the gateway host), and here the command that it prints'
 const ON_GATEWAY = ' (on the gateway host)'
 const TRANSIENT = new Set<GatewayError['code']>(['CONNECTION_FAILED', 'CONNECTION_LOST', 'TIMEOUT', 'PROTOCOL'])
 

@@ -34,6 +34,21 @@ export function lockState(stateDir: string, pid: number, name = 'gateway'): Stat
   }
 }
 
+/** Reports whether a process holds a lock, without taking it. */
+export function isLocked(stateDir: string, name = 'gateway'): boolean {
+  try {
+    const db = new DatabaseSync(join(stateDir, `${name}.lock`), { readOnly: true })
+    try {
+      db.prepare('SELECT count(*) FROM sqlite_master').get()
+      return false
+    } finally {
+      db.close()
+    }
+  } catch (error) {
+    return (error as { errcode?: number }).errcode === SQLITE_BUSY
+  }
+}
+
 // A connection that nothing refers to any more is closed by the garbage collector, and its lock goes with it.
 const held = new Set<DatabaseSync>()
 

@@ -1,6 +1,8 @@
 import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { planDigest } from '../../src/approvals/plan.ts'
+import { exactRule } from '../../src/approvals/rules.ts'
 import { tempDir } from '../support/gateway.ts'
 import { connectedNode, type Result } from '../support/node-gateway.ts'
 
@@ -26,11 +28,17 @@ async function careful(t: Test) {
   const run = (command: string[], more: object = {}) => link.invoke('system.run', { command, cwd, ...more })
   const allowed = ({ plan }: Prepared, approvalDecision: string) =>
     run(plan.argv, { rawCommand: plan.commandText, systemRunPlan: plan, approved: true, approvalDecision, runId: 'r' })
+  /** What "allow always" wrote before it looked at scripts. */
+  const ruleFor = ({ plan: { argv, cwd } }: Prepared) => {
+    const rule = exactRule(argv[0]!, planDigest({ argv, cwd, env: {} }), 0)
+    writeFileSync(file, JSON.stringify({ ...policy, agents: { main: { allowlist: [rule] } } }), { mode: 0o600 })
+  }
   return {
     cwd,
     prepare,
     run,
     allowed,
+    ruleFor,
     rules: () => JSON.stringify(JSON.parse(readFileSync(file, 'utf8')).agents ?? {})
   }
 }
@@ -61,4 +69,50 @@ t.test('a script that may change is allowed as it is now, and never for all time
   t.ok(refused(await run(prepared.plan.argv)), 'the same again is asked about again')
   writeFileSync(script, 'echo second\n')
   t.ok(refused(await allowed(prepared, 'allow-always')), 'and what it became is not what was allowed')
+})
+
+t.test('S14: a rule for a script does not run what the script became', async (t) => {
+  const { cwd, prepare, run, allowed, ruleFor } = await careful(t)
+  const script = join(cwd, 'deploy.sh')
+  for (const [name, text, command] of [
+    ['named to a shell', 'echo first\n', ['sh', script]],
+    ['run by itself', '#!/bin/sh\necho first\n', [script]],
+    ['inside a shell command', '#!/bin/sh\necho first\n', ['sh', '-c', `${script} now`]]
+  ] as const) {
+    await t.test(name, async (t) => {
+      writeFileSync(script, text, { mode: 0o755 })
+      const prepared = await prepare([...command])
+      ruleFor(prepared)
+      t.ok(refused(await run(prepared.plan.argv)), 'the rule of old is not enough')
+      t.match(await allowed(prepared, 'allow-once'), { ok: true, payload: { stdout: 'first\n' } })
+      writeFileSync(script, text.replace('first', 'second'), { mode: 0o755 })
+      t.ok(refused(await run(prepared.plan.argv)))
+      t.ok(refused(await allowed(prepared, 'allow-once')), 'nor is what was allowed before')
+    })
+  }
+  t.test('the rule for a program that nobody here can change still is', async (t) => {
+    const prepared = await prepare(['uname', '-s'])
+    ruleFor(prepared)
+    t.ok((await run(prepared.plan.argv)).ok)
+  })
+})
+
+t.test('S14: a plan that does not name its script is not the one that was approved', async (t) => {
+  const { cwd, prepare, allowed, rules } = await careful(t)
+  const script = join(cwd, 'deploy.sh')
+  writeFileSync(script, 'echo first\n')
+  const prepared = await prepare(['sh', script])
+  const { mutableFileOperand, ...plan } = prepared.plan
+  const other = { ...mutableFileOperand!, sha256: '0'.repeat(64) }
+  for (const [name, told] of [
+    ['none', plan],
+    ['other content', { ...plan, mutableFileOperand: other }],
+    ['another file', { ...plan, mutableFileOperand: { ...mutableFileOperand!, path: '/bin/sh' } }]
+  ] as const) {
+    for (const decision of ['allow-once', 'allow-always']) {
+      t.ok(refused(await allowed({ ...prepared, plan: told }, decision)), `${name}, ${decision}`)
+    }
+  }
+  t.notMatch(rules(), /deploy/)
+  t.ok((await allowed(prepared, 'allow-once')).ok)
 })

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { tempDir } from '../support/gateway.ts'
 import { connectedNode, type NodeLink, type Result } from '../support/node-gateway.ts'
+import { ended, isAlive, pidsIn, stubborn } from '../support/node-process.ts'
 import { schemaErrors } from '../support/schema.ts'
 
 interface Ran {
@@ -26,38 +27,6 @@ function ran({ ok, payload, error }: Result): Ran {
   if (!ok) throw new Error(`${error?.code}: ${error?.message}`)
   return payload as Ran
 }
-
-/** Reports whether a process still runs; one that nobody has waited for yet does not. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return !existsSync('/proc/self/stat') || !/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    // It may end between the two questions.
-    return false
-  }
-}
-
-/** Waits until a file of process ids is complete, and reads it. */
-async function pidsIn(file: string, count: number): Promise<number[]> {
-  for (;;) {
-    const pids = existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean).map(Number) : []
-    if (pids.length === count) return pids
-    await delay(10)
-  }
-}
-
-/** Waits until none of them runs: a signal that has been sent takes its time to end a process. */
-async function ended(pids: readonly number[]): Promise<true> {
-  while (pids.some(isAlive)) await delay(10)
-  return true
-}
-
-/** A shell that starts a child and a grandchild which ignore SIGTERM, and writes down who they are. */
-const stubborn = (file: string) =>
-  sh(
-    `echo $$ >> '${file}'; sh -c "trap '' TERM; echo \\$\\$ >> '${file}'; sh -c 'trap \\"\\" TERM; echo \\$\\$ >> ${file}; while :; do sleep 0.05; done' & while :; do sleep 0.05; done" & wait`
-  )
 
 t.test('system.run answers with what the command did', async (t) => {
   const { link } = await connectedNode(t)

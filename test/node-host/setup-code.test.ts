@@ -1,16 +1,16 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { globSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs'
-import os from 'node:os'
+import { existsSync, globSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { cleanEnv, startGateway } from '../../scripts/gateway-process.ts'
-import { MAIN } from '../support/cli.ts'
+import { MAIN, spawnCli } from '../support/cli.ts'
+import { newHome, startNodeProcess } from '../support/node-process.ts'
 import { operatorAt } from '../support/nodes.ts'
 
 const gateway = await startGateway([MAIN])
 t.teardown(() => gateway.stop())
 const admin = await operatorAt(t, gateway.url, gateway.token)
+
+const noSystemd = process.platform === 'linux' ? false : 'systemd is Linux’s'
 
 interface Made {
   setupId: string
@@ -24,40 +24,6 @@ async function make(more: object = {}): Promise<Made> {
   const { ok, payload, error } = await admin.call('device.pair.setupCode', params)
   if (!ok) throw new Error(error?.message)
   return payload as unknown as Made
-}
-
-/** `openclaw node run` in a HOME of its own: without any credential but what it is told. */
-function startNode(t: Test, args: readonly string[], home = newHome(t)) {
-  const child = spawn(process.execPath, [MAIN, 'node', 'run', ...args], {
-    cwd: home,
-    env: cleanEnv(home),
-    stdio: 'pipe'
-  })
-  const seen = { stderr: '' }
-  const listeners = new Set<() => void>()
-  child.stderr.setEncoding('utf8').on('data', (text) => {
-    seen.stderr += text
-    for (const each of listeners) each()
-  })
-  const ended = once(child, 'close').then(([code]) => ({ code, stderr: seen.stderr }))
-  t.teardown(async () => {
-    child.kill('SIGTERM')
-    await ended
-  })
-  const says = (word: RegExp) =>
-    new Promise<void>((resolve, reject) => {
-      const look = () => word.test(seen.stderr) && resolve()
-      listeners.add(look)
-      void ended.then(() => reject(new Error(seen.stderr)))
-      look()
-    })
-  return { child, home, says, ended }
-}
-
-function newHome(t: Test): string {
-  const home = realpathSync(mkdtempSync(path.join(os.tmpdir(), 'node-')))
-  t.teardown(() => rmSync(home, { recursive: true, force: true }))
-  return home
 }
 
 /** Everything that a node has written down. */
@@ -79,18 +45,24 @@ t.test('S13: a node pairs by a code, and comes back by itself', async (t) => {
   for (const [name, args] of ways) {
     await t.test(name, async (t) => {
       const made = await make(name === 'a join link' ? { joinUrl: true } : {})
-      const node = startNode(t, [...args(made), '--display-name', name])
+      const node = startNodeProcess(t, [...args(made), '--display-name', name])
       node.child.stdin.end(name === 'standard input' ? `${made.setupCode}\n` : '')
       await node.says(/^connected to /m)
       const { bootstrapToken } = JSON.parse(Buffer.from(made.setupCode, 'base64url').toString())
       t.match((await admin.call('device.pair.setupStatus', { setupId: made.setupId })).payload, {
         completion: { deviceName: name, access: 'node' }
       })
+      const shown = `/proc/${node.child.pid}/cmdline`
+      const words = existsSync(shown) ? readFileSync(shown, 'utf8') : ''
+      t.notOk(
+        [made.setupCode, made.joinUrl].some((code) => code && words.includes(code)),
+        'nor in the list of processes'
+      )
       node.child.kill('SIGTERM')
       t.equal((await node.ended).code, 0)
       t.notOk(written(node.home).includes(bootstrapToken), 'what let it in is nowhere')
       t.equal(statSync(path.join(node.home, '.openclaw/node/state.json')).mode & 0o777, 0o600)
-      const again = startNode(t, [], node.home)
+      const again = startNodeProcess(t, [], node.home)
       await again.says(/^connected to /m)
     })
   }
@@ -98,7 +70,7 @@ t.test('S13: a node pairs by a code, and comes back by itself', async (t) => {
 
 t.test('a code that lets nobody in is said to be so, once', async (t) => {
   const used = await make({ joinUrl: true })
-  const first = startNode(t, ['--pair', used.setupCode])
+  const first = startNodeProcess(t, ['--pair', used.setupCode])
   await first.says(/^connected to /m)
   const payload = JSON.parse(Buffer.from(used.setupCode, 'base64url').toString())
   const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -115,9 +87,36 @@ t.test('a code that lets nobody in is said to be so, once', async (t) => {
     ['', /this is no setup code/]
   ]
   for (const [code, words] of rows) {
-    const { code: exit, stderr } = await startNode(t, ['--pair', code]).ended
+    const { code: exit, stderr } = await startNodeProcess(t, ['--pair', code]).ended
     t.match(stderr, words)
     t.equal(exit, 1)
   }
-  t.match(await startNode(t, ['--pair', 'x', '--host', 'y']).ended, { code: 1, stderr: /leave --host, .* out/ })
+  t.match(await startNodeProcess(t, ['--pair', 'x', '--host', 'y']).ended, { code: 1, stderr: /leave --host, .* out/ })
+})
+
+t.test('an install redeems its code first, and installs nothing where it cannot', { skip: noSystemd }, async (t) => {
+  const home = newHome(t)
+  // A stand-in for systemd, which takes whatever it is told.
+  writeFileSync(path.join(home, 'systemctl'), '#!/bin/sh\nexit 0\n', { mode: 0o755 })
+  const env = { ...cleanEnv(home), PATH: `${home}:${process.env.PATH}` }
+  const install = (code: string) => spawnCli(['node', 'install', '--pair', code, '--json'], env)
+  const unit = path.join(home, '.config/systemd/user/openclaw-node.service')
+  const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const nowhere = { url: 'ws://127.0.0.1:1', bootstrapToken: 'canary', expiresAtMs: Date.now() + 60_000 }
+  const failed = JSON.parse((await install(encode(nowhere))).stdout)
+  t.match(failed.error, { code: 'NODE_NOT_PAIRED', message: /^nothing was installed: no connection/, fix: /not used/ })
+  t.notOk(existsSync(unit))
+
+  const { setupCode } = await make()
+  const { stdout, stderr, code } = await install(setupCode)
+  t.match(JSON.parse(stdout), { ok: true, result: 'installed' })
+  t.equal(code, 0)
+  const { bootstrapToken } = JSON.parse(Buffer.from(setupCode, 'base64url').toString())
+  for (const text of [stdout, stderr, readFileSync(unit, 'utf8'), written(home)]) {
+    t.notOk([setupCode, bootstrapToken, 'canary'].some((secret) => text.includes(secret)))
+  }
+  const node = startNodeProcess(t, [], home)
+  await node.says(/^connected to /m)
+  const used = JSON.parse((await install(setupCode)).stdout)
+  t.match(used.error.code, /^(NODE_RUNNING|SETUP_CODE_REFUSED)$/)
 })

@@ -2,7 +2,8 @@ import { Command } from 'commander'
 import type { Io } from '../io.ts'
 import { buildIdentity } from './node/identity.ts'
 import { buildNodeRun } from './node/run.ts'
-import { buildInstall, buildServiceCommand, buildServiceStatus } from './node/service.ts'
+import { buildInstall, buildServiceCommand } from './node/service.ts'
+import { buildServiceStatus } from './node/status.ts'
 
 /** `openclaw node`: lends this machine to a gateway, as a node without a screen. */
 export function build(io: Io): Command {

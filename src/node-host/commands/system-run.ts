@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { type Static, Type } from 'typebox'
 import type { Evaluation } from '../../approvals/policy.ts'
-import { isUnchanged } from '../bound-file.ts'
+import { isExact } from '../../approvals/rules.ts'
+import { type BoundFile, bindFile } from '../bound-file.ts'
 import { CommandError, defineCommand, type Invocation, inputOverflow } from '../command.ts'
 import { childEnvironment } from '../environment.ts'
 import type { ExecPolicy } from '../exec-policy.ts'
@@ -79,23 +81,33 @@ async function admit(
   }
   const evaluation = await policy.decide(request.plan)
   if (evaluation.verdict === 'deny') throw await deny(...refusal(evaluation))
-  if (evaluation.verdict === 'ask') {
+  const { argv, cwd, lookup } = request.plan
+  const asked = evaluation.verdict === 'ask'
+  const always = asked && params.approvalDecision === 'allow-always'
+  const generated = evaluation.rule !== undefined && isExact(evaluation.rule)
+  // Found anew, whatever the plan leaves out: the words of a command do not say what is in its script by now.
+  const binding = asked || generated ? await bindFile(argv, cwd, lookup) : { file: undefined }
+  const lasts = 'file' in binding && binding.file === undefined
+  if (asked || !lasts) {
     if (!approved || plan === undefined) {
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: approval required')
     }
     if (!prepared.isSameEnvironment(request.plan)) {
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: the environment is not the approved one')
     }
-    const bound = plan.mutableFileOperand ?? undefined
-    if (bound !== undefined && !(await isUnchanged(bound))) {
-      throw await deny('approval-required', 'SYSTEM_RUN_DENIED: approval script operand changed before execution')
-    }
+    const reason = 'unbindable' in binding ? binding.unbindable : unlike(binding.file, plan.mutableFileOperand)
+    if (reason !== undefined) throw await deny('approval-required', `SYSTEM_RUN_DENIED: ${reason}`)
   }
-  // A rule would run whatever is in the file by then.
-  const lasts = plan?.mutableFileOperand == null
-  if (approved && lasts && params.approvalDecision === 'allow-always') await policy.allowFromNowOn(request.plan)
+  // Of a file that may change, a rule would run whatever is in it by then.
+  if (always && lasts) await policy.allowFromNowOn(request.plan)
   else await policy.used(evaluation, request.plan)
   return request
+}
+
+// Why a file that would run is not the approved one.
+function unlike(file: BoundFile | undefined, approved: RunPlan['mutableFileOperand']): string | undefined {
+  if (isDeepStrictEqual(file, approved ?? undefined)) return undefined
+  return approved ? 'approval script operand changed before execution' : 'approval misses its script operand'
 }
 
 function refusal({ reason }: Evaluation): [reason: string, message: string] {

@@ -19,17 +19,29 @@ Examples:
   openclaw node run --host gateway.example.com --port 443 --tls
   openclaw node run --pair oc-pair://CODE      (from "openclaw devices join-code", or the Control UI)`
   )
-  return addNodeOptions(command).action((options: NodeOptions) => runNode(io, options))
+  return addNodeOptions(command)
+    .option('--json', 'Print a line of JSON for each thing that happens')
+    .action(({ json, ...options }: NodeOptions & { json?: boolean }) => runNode(io, options, json === true))
 }
 
-async function runNode(io: Io, options: NodeOptions): Promise<void> {
+async function runNode(io: Io, options: NodeOptions, json: boolean): Promise<void> {
   gatewayFlags(options)
   // A stop that comes during the start is done as soon as there is something to stop.
   const { stopSignal } = await import('../../stop-signal.ts')
   const stopped = stopSignal()
   // Arguments can name hosts, and every user of the machine can read them.
   process.title = 'openclaw-node'
-  const node = await startNode(io, options, troubleTeller(io))
+  const tell = (event: string, facts: object) => io.stdout(JSON.stringify({ event, ts: Date.now(), ...facts }))
+  const node = await startNode(
+    io,
+    options,
+    newsOnly((trouble) => {
+      if (!json) return trouble && print(io, trouble)
+      if (trouble === undefined) tell('connected', {})
+      else tell('not-connected', trouble)
+    })
+  )
+  if (json) tell('started', { nodeId: node.nodeId, gateway: node.gateway })
   // A code that lets nobody in is said once, and not tried for ever.
   const refused = new Promise<never>((_, reject) => {
     node.paired.catch(reject)
@@ -37,18 +49,17 @@ async function runNode(io: Io, options: NodeOptions): Promise<void> {
   await Promise.race([node.ended, stopped, refused]).finally(() => node.stop())
 }
 
-// Once for each trouble, however often it is met.
-function troubleTeller(io: Io): (trouble: Trouble | undefined) => void {
+// Each trouble once, however often it is met.
+function newsOnly(tell: (trouble: Trouble | undefined) => void): (trouble: Trouble | undefined) => void {
   let last: string | undefined
   return (trouble) => {
-    if (trouble === undefined || trouble.message === last) {
-      if (trouble === undefined) last = undefined
-      return
-    }
-    last = trouble.message
-    io.stderr(printable(trouble.message))
-    if (trouble.fix !== undefined) {
-      io.stderr(`fix: ${printable(ownFix(io, { command: trouble.fix, where: 'this client' }, true).command)}`)
-    }
+    if (trouble === undefined || trouble.message !== last) tell(trouble)
+    last = trouble?.message
   }
+}
+
+function print(io: Io, { message, fix }: Trouble): void {
+  io.stderr(printable(message))
+  if (fix === undefined) return
+  io.stderr(`fix: ${printable(ownFix(io, { command: fix, where: 'this client' }, true).command)}`)
 }

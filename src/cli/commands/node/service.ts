@@ -57,25 +57,18 @@ async function install(io: Io, { json, ...options }: NodeOptions & { json?: bool
   io.stdout(`Wrote ${status.path}:\n\n${text}`)
   io.stdout('It holds no secret: the credential stays in the configuration or in .env of the state folder, mode 0600.')
   for (const note of notes) io.stderr(`note: ${note}`)
-  printStatus(io, manager, status)
+  printRows(io, serviceRows(manager, status))
 }
 
 async function pairFirst(io: Io, options: NodeOptions): Promise<void> {
-  const node = await startNode(io, options, () => {})
-  await node.paired.finally(() => node.stop())
-}
-
-/** `openclaw node status`: whether the service is there and runs. */
-export function buildServiceStatus(io: Io): Command {
-  return new Command('status')
-    .description('Show whether the service is installed, and whether it runs')
-    .option('--json', 'Print JSON')
-    .action(async ({ json }: { json?: boolean }) => {
-      const manager = await serviceManager(io.env, 'openclaw node run')
-      const status = await manager.status(nameOf(io))
-      if (json === true) printJson(io, { service: shown(manager, status) })
-      else printStatus(io, manager, status)
-    })
+  const failed = Promise.withResolvers<never>()
+  // Nobody watches a service that waits for its gateway; whoever installs it can mend what is wrong.
+  const node = await startNode(io, options, (trouble) => {
+    if (trouble === undefined) return
+    const fix = trouble.fix ?? 'see that this machine reaches the gateway, and try again: the code was not used'
+    failed.reject(new CliError('NODE_NOT_PAIRED', `nothing was installed: ${trouble.message}`, { fix }))
+  })
+  await Promise.race([node.paired, failed.promise]).finally(() => node.stop())
 }
 
 type Action = 'start' | 'stop' | 'restart' | 'uninstall'
@@ -112,25 +105,27 @@ export function buildServiceCommand(io: Io, action: Action): Command {
     })
 }
 
-function nameOf(io: Io): ServiceName {
+/** What the system calls the node's service. */
+export function nameOf(io: Io): ServiceName {
   return { kind: 'node', profile: placesOf(io).paths.profile }
 }
 
-function shown({ label }: ServiceManager, status: ServiceStatus) {
+/** A service as JSON shows it. */
+export function shown({ label }: ServiceManager, status: ServiceStatus) {
   return { label, loadedText: 'enabled', notLoadedText: 'disabled', ...status }
 }
 
-function printStatus(
-  io: Io,
+/** Whether a service is there, and whether it runs, as a person reads it. */
+export function serviceRows(
   { label }: ServiceManager,
   { name, path, installed, loaded, runtime }: ServiceStatus
-): void {
+): [label: string, value: string | undefined][] {
   const { status, pid, detail } = runtime
   const facts = [pid === undefined ? '' : `pid ${pid}`, detail ?? ''].filter((each) => each !== '').join(', ')
-  printRows(io, [
+  return [
     ['service', `${name} (${label}, ${installed ? (loaded ? 'enabled' : 'disabled') : 'not installed'})`],
     ['file', installed ? path : undefined],
     ['runtime', `${status}${facts === '' ? '' : ` (${facts})`}`],
     ['fix', installed ? undefined : 'openclaw node install --host GATEWAY']
-  ])
+  ]
 }
