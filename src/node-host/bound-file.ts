@@ -48,11 +48,6 @@ export async function bindFile(
   return sha256 === undefined ? { unbindable: `approval cannot bind ${path}` } : { file: { argvIndex, path, sha256 } }
 }
 
-/** Reports whether a bound file still holds what it held. */
-export async function isUnchanged({ path, sha256 }: BoundFile): Promise<boolean> {
-  return (await digestOf(path)) === sha256
-}
-
 interface Source {
   path: string
   /** Its place in the command; undefined for a command inside the command. */

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { type Static, Type } from 'typebox'
 import type { Evaluation } from '../../approvals/policy.ts'
-import { isUnchanged } from '../bound-file.ts'
+import { type BoundFile, bindFile } from '../bound-file.ts'
 import { CommandError, defineCommand, type Invocation, inputOverflow } from '../command.ts'
 import { childEnvironment } from '../environment.ts'
 import type { ExecPolicy } from '../exec-policy.ts'
@@ -84,14 +85,22 @@ async function admit(
     if (!prepared.isSameEnvironment(request.plan)) {
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: the environment is not the approved one')
     }
-    const bound = plan.mutableFileOperand ?? undefined
-    if (bound !== undefined && !(await isUnchanged(bound))) {
-      throw await deny('approval-required', 'SYSTEM_RUN_DENIED: approval script operand changed before execution')
-    }
+    // Found anew: whoever asked for the approval could have left it out.
+    const { argv, cwd, lookup } = request.plan
+    const binding = await bindFile(argv, cwd, lookup)
+    const reason = 'unbindable' in binding ? binding.unbindable : unlike(binding.file, plan.mutableFileOperand)
+    if (reason !== undefined) throw await deny('approval-required', `SYSTEM_RUN_DENIED: ${reason}`)
   }
   if (approved && params.approvalDecision === 'allow-always') await policy.allowFromNowOn(request.plan)
   else await policy.used(evaluation, request.plan)
   return request
+}
+
+// Why a file that would run is not the approved one.
+function unlike(file: BoundFile | undefined, approved: RunPlan['mutableFileOperand']): string | undefined {
+  if (file === undefined && (approved ?? undefined) === undefined) return undefined
+  if (isDeepStrictEqual(file, approved)) return undefined
+  return approved ? 'approval script operand changed before execution' : 'approval misses its script operand'
 }
 
 function refusal({ reason }: Evaluation): [reason: string, message: string] {
