@@ -33,7 +33,8 @@ interface Tool {
 /** Waits until the gateway is told of tools that fit, and gives them all. */
 async function offered(link: NodeLink, fits: (tools: Tool[]) => boolean): Promise<Tool[]> {
   const { params } = await link.request('node.pluginTools.update', ({ tools }) => fits(tools as Tool[]))
-  t.same(schemaErrors('NodePluginToolsUpdateParams', params), [])
+  const wrong = schemaErrors('NodePluginToolsUpdateParams', params)
+  if (wrong.length > 0) throw new Error(JSON.stringify(wrong))
   return params.tools as Tool[]
 }
 
