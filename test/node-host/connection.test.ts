@@ -5,6 +5,7 @@ import { GatewayError } from '../../src/client/core.ts'
 import { patience, troubleOf } from '../../src/node-host/trouble.ts'
 import { freePort, tempDir } from '../support/gateway.ts'
 import { type Answer, connectedNode, NodeGateway, startNode } from '../support/node-gateway.ts'
+import { fingerprintOf, makePair } from '../support/tls.ts'
 
 type Json = Record<string, unknown>
 
@@ -166,6 +167,25 @@ t.test('a wrong credential is said with what mends it, and tried again once it i
   t.equal(needs, 'owner')
   writeFileSync(join(stateDir, 'openclaw.json'), JSON.stringify({ gateway: { ...local, auth: { token: 'right' } } }))
   await server.link(1)
+})
+
+t.test('R34, S16: over TLS, only the certificate that it was told of', async (t) => {
+  const pair = await makePair()
+  const server = await NodeGateway.start(t, { tls: pair })
+  const flags = { host: '127.0.0.1', port: server.port, tls: true }
+  const pinned = await startNode(t, { flags: { ...flags, tlsFingerprint: fingerprintOf(pair.cert) } })
+  await pinned.connected()
+  t.match(server.links, { length: 1 })
+  const rows: [name: string, tlsFingerprint: string | undefined, words: RegExp][] = [
+    ['another', `sha256:${'ab'.repeat(32)}`, /not the pinned one/],
+    ['one that nobody vouches for', undefined, /self-signed certificate/i]
+  ]
+  for (const [name, tlsFingerprint, words] of rows) {
+    const node = await startNode(t, { flags: { ...flags, tlsFingerprint } })
+    t.match((await node.trouble(() => true)).message, words, name)
+    await node.stop()
+  }
+  t.equal(server.links.length, 1, 'and nobody else said a word')
 })
 
 t.test('it waits as long as helps, with jitter, and for ever', async (t) => {
