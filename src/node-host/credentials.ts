@@ -28,6 +28,8 @@ export class NodeCredentials {
   #bootstrap: Bootstrap | undefined
   #sent: 'device-token' | 'shared' | 'bootstrap' = 'shared'
   #retryWithDeviceToken = false
+  /** One after the other: what is forgotten must not overtake what is kept. */
+  #keeping: Promise<void> = Promise.resolve()
 
   constructor(input: {
     target: NodeTarget
@@ -71,7 +73,7 @@ export class NodeCredentials {
     this.#bootstrap = undefined
     if (deviceToken !== undefined && deviceToken !== this.#deviceToken) {
       this.#deviceToken = deviceToken
-      await this.#keep(deviceToken)
+      await this.#store(deviceToken)
     }
     await bootstrap?.accepted()
   }
@@ -87,11 +89,16 @@ export class NodeCredentials {
       if (code !== 'AUTH_DEVICE_TOKEN_MISMATCH') return false
       // Revoked, rotated or removed: it will never be right again.
       this.#deviceToken = undefined
-      void this.#keep(undefined)
+      this.#store(undefined).catch(() => {})
       return true
     }
     this.#retryWithDeviceToken = recommendedNextStep === 'retry_with_device_token' && this.#deviceToken !== undefined
     return this.#retryWithDeviceToken
+  }
+
+  #store(token: string | undefined): Promise<void> {
+    this.#keeping = this.#keeping.catch(() => {}).then(() => this.#keep(token))
+    return this.#keeping
   }
 
   async #resolve(): Promise<Pick<Credentials, 'token' | 'password'>> {

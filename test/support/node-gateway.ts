@@ -221,6 +221,8 @@ export interface TestNode extends OpenedNode {
   troubles: Trouble[]
   /** Resolves once there was a trouble that fits. */
   trouble(fits: (trouble: Trouble) => boolean): Promise<Trouble>
+  /** Resolves once it has connected so many times. */
+  connected(times?: number): Promise<void>
   said: string[]
 }
 
@@ -233,6 +235,7 @@ export async function startNode(
   const env = { HOME: stateDir, OPENCLAW_STATE_DIR: stateDir, PATH: process.env.PATH ?? '', ...options.env }
   const troubles: Trouble[] = []
   const said: string[] = []
+  let connections = 0
   const looks = new Set<() => void>()
   const opened = await openNode({
     paths: resolvePaths(env),
@@ -246,15 +249,16 @@ export async function startNode(
     say: (text) => said.push(text),
     onTrouble: (trouble) => {
       if (trouble !== undefined) troubles.push(trouble)
+      else connections++
       for (const look of [...looks]) look()
     }
   })
   if ('heldBy' in opened) throw new Error(`process ${opened.heldBy} already runs this node`)
   t.teardown(() => opened.stop())
-  const trouble = (fits: (trouble: Trouble) => boolean) =>
-    new Promise<Trouble>((resolve) => {
+  const when = <T>(find: () => T | undefined) =>
+    new Promise<T>((resolve) => {
       const look = () => {
-        const found = troubles.find(fits)
+        const found = find()
         if (found === undefined) return
         looks.delete(look)
         resolve(found)
@@ -262,7 +266,14 @@ export async function startNode(
       looks.add(look)
       look()
     })
-  return { ...opened, stateDir, troubles, trouble, said }
+  return {
+    ...opened,
+    stateDir,
+    troubles,
+    trouble: (fits) => when(() => troubles.find(fits)),
+    connected: async (times = 1) => void (await when(() => (connections >= times ? true : undefined))),
+    said
+  }
 }
 
 function without<T extends object, K extends keyof T>(value: T, ...keys: K[]): Omit<T, K> {
@@ -276,5 +287,6 @@ export async function connectedNode(
 ): Promise<{ gateway: NodeGateway; node: TestNode; link: NodeLink }> {
   const gateway = await NodeGateway.start(t)
   const node = await startNode(t, { ...options, flags: { host: '127.0.0.1', port: gateway.port, ...options.flags } })
+  await node.connected()
   return { gateway, node, link: await gateway.link() }
 }

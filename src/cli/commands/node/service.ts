@@ -11,21 +11,36 @@ import { startNode } from './start.ts'
 
 const SECRETS = ['OPENCLAW_GATEWAY_TOKEN', 'OPENCLAW_GATEWAY_PASSWORD']
 
-/** `openclaw node install`: keeps the node host running, now and after a restart of the machine. */
-export function buildInstall(io: Io): Command {
-  const command = new Command('install').description('Install the node host as a service of this user, and start it')
-  return addNodeOptions(command)
-    .option('--json', 'Print JSON')
-    .action((options: NodeOptions & { json?: boolean }) => install(io, options))
+interface InstallOptions extends NodeOptions {
+  print?: boolean
+  json?: boolean
 }
 
-async function install(io: Io, { json, ...options }: NodeOptions & { json?: boolean }): Promise<void> {
+/** `openclaw node install`: keeps the node host running, now and after a restart of the machine. */
+export function buildInstall(io: Io): Command {
+  const command = new Command('install')
+    .description('Install the node host as a service of this user, and start it')
+    .addHelpText(
+      'after',
+      `
+The service's file holds no secret. Until the node is paired, its credential comes from the configuration, or from .env in
+the state folder (mode 0600); a code of --pair is redeemed before the file is written.
+
+Examples:
+  openclaw node install --pair oc-pair://CODE
+  openclaw node install --host 192.168.1.20 --display-name "Build box"
+  openclaw node install --host 192.168.1.20 --print      (shows the file, and writes nothing)`
+    )
+  return addNodeOptions(command)
+    .option('--print', "Show the service's file, and write nothing")
+    .option('--json', 'Print JSON')
+    .action((options: InstallOptions) => install(io, options))
+}
+
+async function install(io: Io, { print, json, ...options }: InstallOptions): Promise<void> {
   gatewayFlags(options)
   const { paths } = placesOf(io)
   const manager = await serviceManager(io.env, 'openclaw node run')
-  await manager.check()
-  // Before the service is there: a code is good for once, and has no place in a file.
-  if (options.pair !== undefined) await pairFirst(io, options)
   const spec = {
     ...nameOf(io),
     description: 'OpenClaw node host',
@@ -33,6 +48,15 @@ async function install(io: Io, { json, ...options }: NodeOptions & { json?: bool
     env: serviceEnvironment(io.env),
     logDir: join(paths.stateDir, 'logs')
   }
+  const text = manager.text(spec)
+  if (print === true) {
+    const { path } = await manager.status(spec)
+    if (json === true) return printJson(io, { action: 'install', ok: true, result: 'printed', path, text })
+    return io.stdout(`${path}:\n\n${text.trimEnd()}`)
+  }
+  await manager.check()
+  // Before the service is there: a code is good for once, and has no place in a file.
+  if (options.pair !== undefined) await pairFirst(io, options)
   const notes = await manager.install(spec)
   const left = SECRETS.filter((name) => envValue(io.env, name) !== undefined)
   if (left.length > 0) {
@@ -43,7 +67,6 @@ async function install(io: Io, { json, ...options }: NodeOptions & { json?: bool
     )
   }
   const status = await manager.status(spec)
-  const text = manager.text(spec)
   if (json === true) {
     return printJson(io, {
       action: 'install',
