@@ -17,7 +17,7 @@ export interface NodeRun {
   timeoutMs?: number | undefined
   /** Keeps its standard input open for `node.invoke.input`. */
   input?: boolean | undefined
-  /** Names the stream of each piece of output, and tells how much input was taken. */
+  /** Streams all output as bytes, each piece with the name of its stream, as far as `taken` goes; and how much input was. */
   apart?: boolean | undefined
   /** Tells nobody else how it ended. */
   quiet?: boolean | undefined
@@ -74,11 +74,16 @@ export async function runOnNode(
   } catch (error) {
     if (!wantsApproval(error)) throw error
   }
-  const { plan, execPolicy } = await invoke<{ plan: Json; execPolicy?: Json }>('system.run.prepare', about, ANSWER_MS)
+  const { plan, execPolicy, allowAlwaysCoverage } = await invoke<{
+    plan: Json
+    execPolicy?: Json
+    allowAlwaysCoverage?: { complete: boolean }
+  }>('system.run.prepare', about, ANSWER_MS)
   const id = randomId()
   const { commandText, argv, ...rest } = plan
   const asked = { nodeId, host: 'node', systemRunPlan: plan, command: commandText, commandArgv: argv, cwd: rest.cwd }
-  const more = { ...execPolicy, ...(env === undefined ? {} : { env }), timeoutMs: DECISION_MS, twoPhase: true }
+  const once = allowAlwaysCoverage?.complete === false ? { unavailableDecisions: ['allow-always'] } : {}
+  const more = { ...execPolicy, ...once, ...(env === undefined ? {} : { env }), timeoutMs: DECISION_MS, twoPhase: true }
   await client.request('exec.approval.request', { id, ...asked, ...more })
   // Only now is there something to answer.
   waits(id)

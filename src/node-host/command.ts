@@ -7,10 +7,12 @@ export interface Invocation {
   /** Milliseconds until nobody waits for the result any more; undefined when nobody said. */
   budgetMs: number | undefined
   /**
-   * Streams a piece of output to whoever follows this invocation; names its stream where they stay apart. Of `stdin`, a
-   * piece is the number of bytes that the command has taken so far.
+   * Streams a piece of output to whoever follows this invocation. Where the streams stay apart, it names its own, and is
+   * bytes in latin1; of `stdin`, it is the number of bytes that the command has taken so far.
    */
   progress(chunk: string, stream?: 'stdin' | 'stdout' | 'stderr'): void
+  /** Aborted when the gateway does not take what is streamed. */
+  unheard: AbortSignal
   /** Hands over what the caller sends while the command runs. */
   onInput(listener: (payload: unknown) => void): void
   /** Tells the gateway of something beside the result. */

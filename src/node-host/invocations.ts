@@ -115,17 +115,18 @@ export class Invocations {
     const abort = (reason: CommandError) => controller.abort(reason)
     const running: Running = { abort, inputSeq: -1, early: [], earlyLength: 0 }
     this.#running.set(id, running)
+    const unheard = new AbortController()
     const progress = new Progress((seq, piece) => {
+      const about = { invokeId: id, nodeId: this.#nodeId, seq, ...piece }
       // Whoever does not know the method follows nothing.
-      void replies
-        .request('node.invoke.progress', { invokeId: id, nodeId: this.#nodeId, seq, ...piece })
-        .catch(() => {})
+      replies.request('node.invoke.progress', about).catch(() => unheard.abort())
     })
     try {
       const payload = await entry.command.run(params, {
         signal: controller.signal,
         budgetMs,
         progress: (chunk, stream) => progress.add(chunk, stream),
+        unheard: unheard.signal,
         onInput: (listener) => {
           running.input = listener
           for (const piece of running.early.splice(0)) listener(piece)

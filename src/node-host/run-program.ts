@@ -15,8 +15,11 @@ export interface ProgramRun {
   maxOutputBytes: number
   /** Ends it early. */
   signal: AbortSignal
-  /** Hears its output as text, as it comes. */
-  onOutput?(text: string, stream: 'stdout' | 'stderr'): void
+  /**
+   * Hears its output as it comes: as text as far as it is kept, and its bytes. What it returns holds the program back
+   * until it is done.
+   */
+  onOutput?(text: string, bytes: Buffer, stream: 'stdout' | 'stderr'): Promise<void> | undefined
   /** Hands over its standard input; without this it has none. */
   onStart?(input: ProgramInput): void
 }
@@ -71,8 +74,25 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
     let timedOut = false
     let ending: Promise<void> | undefined
     let exit: { code: number | null; signal: NodeJS.Signals | null } | undefined
+    let held = false
+    const streams = () => [child.stdout, child.stderr]
+    const hold = (until: Promise<void>) => {
+      if (held || ending !== undefined) return
+      held = true
+      clearTimeout(drain)
+      for (const stream of streams()) stream?.pause()
+      void until.then(release)
+    }
+    const release = () => {
+      if (!held) return
+      held = false
+      for (const stream of streams()) stream?.resume()
+      if (exit !== undefined) drain = setTimeout(finish, DRAIN_MS)
+    }
     const stop = () => {
       if (child.pid !== undefined) ending ??= endGroup(child.pid, closed.promise)
+      // What is left of its output is no longer waited for.
+      release()
     }
     const timer =
       run.timeoutMs === undefined
@@ -88,7 +108,7 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
       run.signal.removeEventListener('abort', stop)
       // The answer says that it is over, so it has to be.
       await ending
-      for (const stream of [child.stdout, child.stderr]) stream?.destroy()
+      for (const stream of streams()) stream?.destroy()
       const code = exit?.code ?? undefined
       resolve({
         exitCode: timedOut ? TIMED_OUT : code,
@@ -107,7 +127,7 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
     })
     child.once('exit', (code, signal) => {
       exit = { code, signal }
-      drain = setTimeout(finish, DRAIN_MS)
+      if (!held) drain = setTimeout(finish, DRAIN_MS)
     })
     child.once('close', () => {
       closed.resolve()
@@ -116,7 +136,8 @@ export function runProgram(run: ProgramRun): Promise<ProgramResult> {
     for (const name of ['stdout', 'stderr'] as const) {
       child[name]?.on('data', (bytes: Buffer) => {
         const text = output.take(name, bytes)
-        if (text !== '') run.onOutput?.(text, name)
+        const until = run.onOutput?.(text, bytes, name)
+        if (until !== undefined) hold(until)
       })
     }
     if (run.onStart !== undefined && child.stdin !== null && child.pid !== undefined) run.onStart(inputOf(child.stdin))

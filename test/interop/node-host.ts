@@ -79,7 +79,12 @@ const cases: readonly Case[] = [
     'PATH'
   ),
   run('a variable that steers', () => ({ command: ['/usr/bin/env'], env: { LD_PRELOAD: '/x.so' } }), /override/),
-  run('too long', () => ({ command: ['/bin/sleep', '20'], timeoutMs: 300 }), { timedOut: true, success: false }),
+  run(
+    'too long',
+    () => ({ command: ['/bin/sleep', '20'], timeoutMs: 300 }),
+    { timedOut: true, success: false },
+    'ours names the signal'
+  ),
   run('another text than the command', () => ({ command: ['/bin/echo'], rawCommand: 'rm' }), /rawCommand/),
   run('no command', () => ({ command: [] }), /command/, 'each in its own words'),
   run(

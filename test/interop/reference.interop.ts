@@ -29,8 +29,8 @@ t.test('the reference and this gateway give the same answers', { skip }, async (
     await t.test('to the reference CLI', (t) => cliTests(t, pair))
     await t.test('to nodes, and to whoever uses them', (t) => nodeTests(t, pair))
     await t.test('to nodes, about what waits and what they tell', (t) => nodeWorkTests(t, pair))
-    await t.test('to node hosts, and theirs to gateways', (t) => nodeHostTests(t, pair))
     await t.test('about commands that wait for a person', (t) => approvalTests(t, pair))
+    await t.test('to node hosts, and theirs to gateways', (t) => nodeHostTests(t, pair))
   })
   await t.test('with a token and few attempts', async (t) => {
     const pair = await guarded()

@@ -231,6 +231,87 @@ t.test('standard input comes as input of the invocation', async (t) => {
   t.equal((await run(link, { command: ['true'] })).exitCode, 0, 'what comes too late harms nobody')
 })
 
+t.test('streams that stay apart are exact, whole, and no faster than they are taken', async (t) => {
+  const { link } = await connectedNode(t)
+  const pieces = (id: string) =>
+    link.requests
+      .filter(({ method, params }) => method === 'node.invoke.progress' && params.invokeId === id)
+      .map(({ params }) => params as { seq: number; chunk: string; stream: string })
+  const bytesOf = (id: string, stream: string) =>
+    Buffer.concat(pieces(id).flatMap((each) => (each.stream === stream ? [Buffer.from(each.chunk, 'base64')] : [])))
+  const apart = (command: string[], more: object = {}) =>
+    link.start('system.run', { command, streams: 'apart', ...more })
+  let inputs = 0
+  const taken = (id: string, bytes: number) =>
+    link.event('node.invoke.input', {
+      id,
+      nodeId: link.nodeId,
+      seq: inputs++,
+      payloadJSON: JSON.stringify({ taken: bytes })
+    })
+
+  await t.test('a quick one as well', async (t) => {
+    const id = apart(sh("printf '\\377\\0x'; echo err >&2"))
+    await link.result(id)
+    t.ok(bytesOf(id, 'stdout').equals(Buffer.from([0xff, 0, 0x78])))
+    t.equal(bytesOf(id, 'stderr').toString(), 'err\n')
+    for (const { chunk, stream } of pieces(id)) {
+      t.same(schemaErrors('NodeInvokeProgressParams', { invokeId: id, nodeId: 'n', seq: 0, chunk }), [], stream)
+    }
+  })
+  const held = async (id: string) => {
+    for (let before = -1; before !== bytesOf(id, 'stdout').length; ) {
+      before = bytesOf(id, 'stdout').length
+      await delay(250)
+    }
+    return bytesOf(id, 'stdout').length
+  }
+  await t.test('more than the window waits for the word', async (t) => {
+    const id = apart(sh('head -c 2000000 /dev/zero'))
+    let sent = 0
+    for (let last = -1; sent < 2_000_000 && sent > last; ) {
+      last = sent
+      sent = await held(id)
+      // What its pipe still holds when it exits comes at once.
+      t.ok(sent - Math.max(last, 0) <= 2 * 262_144, `${sent - last} at once`)
+      taken(id, sent)
+    }
+    const result = ran(await link.result(id))
+    t.match(result, { exitCode: 0, truncated: true })
+    t.equal(bytesOf(id, 'stdout').length, 2_000_000, 'beyond what the result keeps')
+  })
+  await t.test('what is held ends all the same', async (t) => {
+    const late = apart(sh('yes'), { timeoutMs: 600 })
+    t.match(ran(await link.result(late)), { exitCode: 124, timedOut: true }, 'in time')
+    const given = apart(sh('yes'))
+    await held(given)
+    link.event('node.invoke.cancel', { invokeId: given, nodeId: link.nodeId })
+    t.match(await link.result(given), { ok: false, error: { code: 'CANCELLED' } }, 'when its caller gives up')
+  })
+  await t.test('and where the gateway does not take it, nothing is held', async (t) => {
+    const { gateway, link } = await connectedNode(t)
+    gateway.refuse.set('node.invoke.progress', { code: 'INVALID_REQUEST', message: 'unexpected property' })
+    const id = link.start('system.run', { command: sh('head -c 2000000 /dev/zero'), streams: 'apart' })
+    t.match(ran(await link.result(id)), { exitCode: 0, truncated: true })
+  })
+  await t.test('of input, it is told how much was taken; more than is read ends the run', async (t) => {
+    const id = apart(['cat'], { stdin: 'pipe' })
+    await link.request('node.invoke.progress', (each) => each.invokeId === id && each.stream === 'stdin')
+    const send = (id: string, seq: number, piece: object) =>
+      link.event('node.invoke.input', { id, nodeId: link.nodeId, seq, payloadJSON: JSON.stringify(piece) })
+    send(id, 0, { data: 'one\n' })
+    await link.request('node.invoke.progress', (each) => each.invokeId === id && each.chunk === '4')
+    send(id, 1, { end: true })
+    t.equal(ran(await link.result(id)).stdout, 'one\n')
+
+    const deaf = apart(['sleep', '60'], { stdin: 'pipe' })
+    for (let seq = 0; seq < 80; seq++) send(deaf, seq, { data: 'x'.repeat(16_000) })
+    t.match(await link.result(deaf), { ok: false, error: { code: 'INPUT_OVERFLOW' } })
+  })
+  const killed = await run(link, { command: sh('kill -9 $$') })
+  t.match(killed, { signal: 'SIGKILL' })
+})
+
 t.test('the environment of a run', async (t) => {
   const secret = 'canary-5f1c2d'
   const env = {

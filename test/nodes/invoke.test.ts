@@ -79,6 +79,39 @@ t.test('a program that is run has an id, and nobody claims that it was approved'
   }
 })
 
+t.test('a caller that leaves before its command is sent has none sent', async (t) => {
+  const gate = Promise.withResolvers<Json>()
+  const request = { nodeId, command: 'system.which', params: {}, timeoutMs: 5_000, idempotencyKey: freshKey() }
+  const running = broker.invoke(request, { connId: 'gone', name: 'somebody' }, () => gate.promise)
+  broker.callerLeft('gone')
+  gate.resolve({})
+  await t.rejects(running, { message: 'CANCELLED: the caller is gone' })
+  t.equal(node.untaken, 0)
+})
+
+t.test('pieces of output name their streams where the node tells them', async (t) => {
+  const idempotencyKey = freshKey()
+  const running = invoke({ idempotencyKey })
+  const { id: invokeId } = await node.request()
+  for (const [seq, more] of [
+    [0, { stream: 'stdout' }],
+    [1, {}]
+  ] as const) {
+    const piece = { invokeId, nodeId, seq, chunk: 'x', ...more }
+    await node.client.call('node.invoke.progress', piece)
+    t.strictSame(told(invokeId).at(-1), { idempotencyKey, ...piece })
+  }
+  const odd = await node.client.call('node.invoke.progress', { invokeId, nodeId, seq: 2, chunk: 'x', stream: 'odd' })
+  t.equal(odd.error?.code, 'INVALID_REQUEST')
+  await node.result(invokeId, { ok: true })
+  await running
+
+  function told(invokeId: string) {
+    const pieces = admin.events.filter(({ event }) => event === 'node.invoke.progress')
+    return pieces.map(({ payload }) => payload as Json).filter((payload) => payload.invokeId === invokeId)
+  }
+})
+
 t.test('what a caller gets (§4)', async (t) => {
   const ok = { ok: true, nodeId, command: 'system.which' }
   const failed = (message: string, nodeError: unknown) => ({

@@ -1,11 +1,11 @@
-/** A piece of a command's output, as `node.invoke.progress` tells it. */
+/** A piece of a program's output, as `node.invoke.progress` tells it. */
 export interface Piece {
   seq: number
   chunk: string
   stream?: string
 }
 
-/** What a command wrote, as its result tells it; up to a bound. */
+/** What a program wrote, as its result tells it; up to a bound. */
 export interface Written {
   stdout?: string
   stderr?: string
@@ -13,43 +13,44 @@ export interface Written {
 
 type Stream = 'stdout' | 'stderr'
 
-/**
- * Writes a command's output as it comes, each piece once and in order. Pieces may be missing, because whoever does not
- * keep up is left out: from there on the result says the rest.
- */
+/** Writes a program's output as it comes, each piece once and in order. */
 export class RunOutput {
-  readonly #write: (stream: Stream, text: string) => void
-  readonly #written = { stdout: 0, stderr: 0 }
+  readonly #write: (stream: Stream, data: string | Buffer) => Promise<void>
   #next = 0
   #whole = true
-  #mixed = false
+  #streamed = false
+  /** The node told the streams apart, and so sends everything. */
+  exact = false
+  /** Bytes that have been written, of both streams. */
+  #written = 0
 
-  constructor(write: (stream: Stream, text: string) => void) {
+  constructor(write: (stream: Stream, data: string | Buffer) => Promise<void>) {
     this.#write = write
   }
 
-  /** Takes a piece. */
-  take({ seq, chunk, stream }: Piece): void {
+  /** Takes a piece; resolves once it is written, with how many bytes have been written so far. */
+  async take({ seq, chunk, stream }: Piece): Promise<number> {
     this.#whole &&= seq === this.#next
     this.#next = seq + 1
-    if (!this.#whole || stream === 'stdin') return
-    // A node that does not tell the streams apart sends both as one.
-    this.#mixed ||= stream !== 'stdout' && stream !== 'stderr'
-    this.#put(stream === 'stderr' ? 'stderr' : 'stdout', chunk)
-  }
-
-  /** Writes what is still missing; reports whether all of it could be. */
-  end(result: Written): boolean {
-    if (this.#mixed) return this.#whole
-    for (const stream of ['stdout', 'stderr'] as const) {
-      this.#put(stream, (result[stream] ?? '').slice(this.#written[stream]))
+    // With a part missing, the rest would pose as the whole.
+    if (!this.#whole || stream === 'stdin') return this.#written
+    this.#streamed = true
+    if (stream !== 'stdout' && stream !== 'stderr') await this.#write('stdout', chunk)
+    else {
+      this.exact = true
+      const bytes = Buffer.from(chunk, 'base64')
+      await this.#write(stream, bytes)
+      this.#written += bytes.length
     }
-    return true
+    return this.#written
   }
 
-  #put(stream: Stream, text: string): void {
-    if (text === '') return
-    this.#written[stream] += text.length
-    this.#write(stream, text)
+  /** Writes what was not streamed, because it was over so soon; reports whether all there was is written. */
+  end({ stdout = '', stderr = '' }: Written): boolean {
+    if (!this.#streamed && this.#whole) {
+      void this.#write('stdout', stdout)
+      void this.#write('stderr', stderr)
+    }
+    return this.#whole
   }
 }

@@ -16,14 +16,18 @@ const REFUSED = 126
 const NOT_FOUND = 127
 const NOT_OURS = 255
 
-/** Says how a program ended, and ends with its exit code. */
-export function report(
-  io: Io,
-  node: NodeEntry,
-  { argv, timeoutMs }: RunSpec,
-  result: NodeRunResult,
+/** A program that ran. */
+interface Ran {
+  spec: RunSpec
+  result: NodeRunResult
   json: boolean
-): void {
+  /** All that it wrote was streamed. */
+  exact: boolean
+}
+
+/** Says how a program ended, and ends with its exit code. */
+export function report(io: Io, node: NodeEntry, { spec, result, json, exact }: Ran): void {
+  const { argv, timeoutMs } = spec
   const { exitCode, signal, timedOut, truncated, error } = result
   const name = nodeName(node)
   const code = codeOf(result)
@@ -33,7 +37,7 @@ export function report(
     printJson(io, { ok: code === 0, nodeId, displayName, command: argv, ...result, exitCode: exitCode ?? code })
     return
   }
-  if (truncated === true) io.stderr('note: the node keeps no more output than this; write it to a file there')
+  if (truncated === true && !exact) io.stderr('note: the node keeps no more output than this; write it to a file there')
   if (timedOut) {
     const limit = timeoutMs === undefined ? '' : `: it took longer than ${formatDuration(timeoutMs)}`
     throw new CliError('RUN_TIMEOUT', `ended on ${name}${limit}`, {

@@ -34,24 +34,27 @@ export interface RunSpec {
 
 const SCOPES: readonly Scope[] = ['operator.read', 'operator.write', 'operator.approvals', 'operator.pairing']
 const LONGEST_MS = 86_340_000
+const TELL_BYTES = 65_536
 
 /** `nodes run` */
 export async function run(io: Io, argv: readonly string[], options: RunOptions): Promise<void> {
   const spec = specOf(argv, options)
   const interrupt = new Interrupt()
-  const output = options.json === true ? undefined : new RunOutput((stream, text) => process[stream].write(text))
+  const json = options.json === true
+  const output = new RunOutput(json ? async () => {} : (stream, data) => written(process[stream], data))
   let hear = (_frame: EventFrame): void => {}
   try {
     const wants = { scopes: SCOPES, timeoutMs: TIMEOUT_MS, silent: true, onEvent: (frame: EventFrame) => hear(frame) }
-    const { node, result } = await withGateway(io, options, wants, async ({ client }) => {
+    const { node, result } = await withGateway(io, options, wants, async ({ client, hello }) => {
+      if (spec.stdin && hello.features?.methods.includes('node.invoke.input') === false) throw noInput()
       const ask: Ask = (method, params = {}) => client.request(method, params, { timeoutMs: TIMEOUT_MS })
       const node = workingNode(await allNodes(ask), options.node, 'system.run')
       const running = new Running(io, client, node, { spec, interrupt, output })
       hear = (frame) => running.hear(frame)
       return { node, result: await running.result() }
     })
-    if (output?.end(result) === false) io.stderr('note: some of the output was lost on the way: it came too fast')
-    report(io, node, spec, result, options.json === true)
+    if (!output.end(result)) io.stderr('note: some of the output was lost on the way')
+    report(io, node, { spec, result, json, exact: output.exact })
   } catch (error) {
     // Whoever read the output went away; there is nobody to tell.
     if (error instanceof Interrupted && error.signal === 'SIGPIPE') return io.exit(error.exitCode)
@@ -68,16 +71,18 @@ class Running {
   readonly #node: NodeEntry
   readonly #spec: RunSpec
   readonly #interrupt: Interrupt
-  readonly #output: RunOutput | undefined
+  readonly #output: RunOutput
   readonly #input: RunInput | undefined
   #key = ''
+  /** How much of the output the node knows to have been taken. */
+  #told = 0
   #approval: string | undefined
 
   constructor(
     io: Io,
     client: GatewayClient,
     node: NodeEntry,
-    { spec, interrupt, output }: { spec: RunSpec; interrupt: Interrupt; output: RunOutput | undefined }
+    { spec, interrupt, output }: { spec: RunSpec; interrupt: Interrupt; output: RunOutput }
   ) {
     this.#io = io
     this.#client = client
@@ -126,7 +131,16 @@ class Running {
     const piece = payload as Piece & { idempotencyKey?: string }
     if (event !== 'node.invoke.progress' || piece.idempotencyKey !== this.#key) return
     if (piece.stream === 'stdin') this.#input?.taken(Number(piece.chunk))
-    this.#output?.take(piece)
+    void this.#output.take(piece).then((bytes) => this.#took(bytes))
+  }
+
+  // The node sends no more than so much that was not taken yet.
+  #took(bytes: number): void {
+    if (bytes - this.#told < TELL_BYTES) return
+    this.#told = bytes
+    this.#client.request('node.invoke.input', this.#about({ taken: bytes })).catch(() => {
+      // It is over.
+    })
   }
 
   #giveUp(): Promise<unknown> {
@@ -148,6 +162,16 @@ class Running {
     this.#io.stderr(printable(`  ${command('allow-once')}`))
     this.#io.stderr(printable(`  ${command('deny')}`))
   }
+}
+
+function noInput(): CliError {
+  return new CliError('INPUT_UNSUPPORTED', 'this gateway carries no input to what runs on a node', {
+    fix: 'leave out --stdin, or use openclaw-gateway there'
+  })
+}
+
+function written(stream: NodeJS.WriteStream, data: string | Buffer): Promise<void> {
+  return new Promise((resolve) => stream.write(data, () => resolve()))
 }
 
 function specOf(argv: readonly string[], { cwd, env = [], timeout, stdin = false }: RunOptions): RunSpec {

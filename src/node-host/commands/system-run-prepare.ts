@@ -44,7 +44,9 @@ export function systemRunPrepare(deps: { places: RunPlaces; policy: ExecPolicy; 
       return {
         plan: answer,
         execPolicy: { security, ask },
-        allowAlwaysCoverage: coverageOf({ ...plan, argv })
+        // Of a file that may change, only what is in it now can be allowed.
+        allowAlwaysCoverage:
+          bound?.file === undefined ? coverageOf({ ...plan, argv }) : { complete: false, patterns: [] }
       }
     }
   })

@@ -6,6 +6,7 @@ import { CommandError, defineCommand, type Invocation, inputOverflow } from '../
 import { childEnvironment } from '../environment.ts'
 import type { ExecPolicy } from '../exec-policy.ts'
 import { TRUNCATED } from '../output.ts'
+import { OutputWindow } from '../output-window.ts'
 import type { PreparedRuns } from '../prepared-runs.ts'
 import { isPlanned, RunPlan } from '../run-plan.ts'
 import { type ProgramInput, type ProgramResult, runProgram } from '../run-program.ts'
@@ -28,7 +29,8 @@ const RunParams = Type.Object({
   suppressNotifyOnExit: flag,
   // Ours: keeps standard input open for `node.invoke.input`.
   stdin: Type.Optional(Type.Literal('pipe')),
-  // Ours: names the stream of each piece of output that is streamed, and tells how much input was taken.
+  // Ours: streams all output, exact and each piece with the name of its stream, as far as the caller says that it has
+  // taken it; and tells how much input was taken.
   streams: Type.Optional(Type.Literal('apart'))
 })
 type RunParams = Static<typeof RunParams>
@@ -89,7 +91,9 @@ async function admit(
       throw await deny('approval-required', 'SYSTEM_RUN_DENIED: approval script operand changed before execution')
     }
   }
-  if (approved && params.approvalDecision === 'allow-always') await policy.allowFromNowOn(request.plan)
+  // A rule would run whatever is in the file by then.
+  const lasts = plan?.mutableFileOperand == null
+  if (approved && lasts && params.approvalDecision === 'allow-always') await policy.allowFromNowOn(request.plan)
   else await policy.used(evaluation, request.plan)
   return request
 }
@@ -110,6 +114,13 @@ async function execute(
   const limits = [params.timeoutMs ?? undefined, invocation.budgetMs].filter((each) => each !== undefined)
   const apart = params.streams === 'apart'
   const overflow = new AbortController()
+  const window = new OutputWindow()
+  invocation.unheard.addEventListener('abort', () => window.open())
+  const hear = (piece: unknown) => {
+    const { taken } = (piece ?? {}) as { taken?: unknown }
+    if (typeof taken === 'number') window.taken(taken)
+  }
+  if (apart && params.stdin !== 'pipe') invocation.onInput(hear)
   const take = (input: ProgramInput) => {
     let bytes = 0
     const taken = (count: number) => {
@@ -117,6 +128,7 @@ async function execute(
       if (apart) invocation.progress(String(bytes), 'stdin')
     }
     invocation.onInput((piece) => {
+      hear(piece)
       if (!feed(input, piece, taken)) overflow.abort(inputOverflow())
     })
     // It has started, and reads from now on.
@@ -131,7 +143,14 @@ async function execute(
     timeoutMs: limits.length === 0 ? undefined : Math.min(...limits),
     maxOutputBytes: MAX_OUTPUT,
     signal: AbortSignal.any([invocation.signal, overflow.signal]),
-    onOutput: (piece, stream) => invocation.progress(piece, apart ? stream : undefined),
+    onOutput(text, bytes, stream) {
+      if (!apart) {
+        if (text !== '') invocation.progress(text)
+        return undefined
+      }
+      invocation.progress(bytes.toString('latin1'), stream)
+      return window.sent(bytes.length)
+    },
     ...(params.stdin === 'pipe' ? { onStart: take } : {})
   })
   invocation.signal.throwIfAborted()

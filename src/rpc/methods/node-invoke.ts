@@ -74,7 +74,7 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
       }
     }),
     defineMethod({
-      // Ours: what the command that runs reads.
+      // Ours: what the command that runs reads, and how much of its output the caller has taken.
       name: 'node.invoke.input',
       scope: 'operator.write',
       params: Type.Object(
@@ -83,7 +83,8 @@ export function invokeMethods({ broker, approvedRun }: InvokeDeps): Method[] {
           idempotencyKey: text,
           data: Type.Optional(chunk),
           dataBase64: Type.Optional(chunk),
-          end: Type.Optional(Type.Boolean())
+          end: Type.Optional(Type.Boolean()),
+          taken: Type.Optional(Type.Integer({ minimum: 0 }))
         },
         closed
       ),
