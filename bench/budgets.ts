@@ -4,7 +4,17 @@ import { cleanEnv, startGateway } from '../scripts/gateway-process.ts'
 import { findReference } from '../scripts/reference.ts'
 import { installedSize } from './installed.ts'
 import type { Load } from './load.ts'
-import { command, load, median, residentKB, settledKB, startBare, timeBareStart, timeProcess } from './processes.ts'
+import {
+  command,
+  cpuSeconds,
+  load,
+  median,
+  residentKB,
+  settledKB,
+  startBare,
+  timeBareStart,
+  timeProcess
+} from './processes.ts'
 
 /** How long and how often: the real thing, or just enough to see that it runs. */
 export interface Effort {
@@ -46,6 +56,7 @@ export const budgets: readonly Budget[] = [
   { name: 'idle', run: idle },
   { name: 'fan', run: fan },
   { name: 'nodes', run: nodes },
+  { name: 'nodes-idle', run: nodesIdle },
   { name: 'installed', run: async () => installed() }
 ]
 
@@ -230,6 +241,53 @@ async function fan({ rounds, fan: clients, smoke }: Effort): Promise<Row[]> {
     await Promise.all([gateway.stop(), bare.stop()])
   }
   return [rateRow(`one event (${bytes} B) to ${clients.toLocaleString('en')}`, 'ws', pairs, 0.7)]
+}
+
+/** What nodes cost that have nothing to do: memory, and the ticks and pings of a minute. */
+async function nodesIdle({ fan: count, settleMs, smoke }: Effort): Promise<Row[]> {
+  const [gateway, bare] = await Promise.all([startGateway(command()), startBare('relay')])
+  const each = async (pid: number, target: { port: number; token?: string }) => {
+    // Code and heap that the first nodes bring along are no cost of a node.
+    await load({ kind: 'nodes', nodes: Math.ceil(count / 3), ...target })
+    const before = await settledKB(pid, settleMs)
+    let after = before
+    let busy: number | undefined
+    await load({ kind: 'nodes', nodes: count, ...target }, async () => {
+      after = await settledKB(pid, settleMs)
+      const [start, length] = [cpuSeconds(pid), smoke ? 1 : 60]
+      await delay(length * 1000)
+      if (start !== undefined) busy = ((cpuSeconds(pid) ?? start) - start) / length
+    })
+    return { kb: (after - before) / count, busy }
+  }
+  try {
+    const ours = await each(gateway.pid, { port: gateway.port, token: gateway.token })
+    const theirs = await each(bare.pid, { port: bare.port })
+    const kb = (value: number): string => `${value.toFixed(1)} KB`
+    const cpu = (value: number | undefined): string =>
+      value === undefined ? 'unknown' : `${(value * 100).toFixed(1)} %`
+    const at = `idle, at ${count.toLocaleString('en')}`
+    return [
+      row(
+        `a node, ${at}`,
+        kb(ours.kb),
+        `${kb(theirs.kb)} ws`,
+        times(ours.kb, theirs.kb),
+        'at most 64 KB',
+        ours.kb <= 64
+      ),
+      row(
+        `nodes, ${at}: of one core`,
+        cpu(ours.busy),
+        `${cpu(theirs.busy)} ws`,
+        '',
+        'at most 2 %',
+        ours.busy === undefined ? undefined : ours.busy <= 0.02
+      )
+    ]
+  } finally {
+    await Promise.all([gateway.stop(), bare.stop()])
+  }
 }
 
 /** Commands to many nodes at once, against a relay that knows nothing but where each goes. */

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { ConnectParams } from '../src/protocol/frames.ts'
 import { connectParams, nodeHost, RawClient, TestDevice } from '../test/support/client.ts'
 import type { Found, Load } from './load.ts'
@@ -64,8 +65,18 @@ export async function invokes(load: Load & { kind: 'invokes' }): Promise<Found> 
   return { rate: (answered / elapsed) * 1000, errors, medianMs: at(0.5), p99Ms: at(0.99) }
 }
 
+/** Holds nodes that are approved and have nothing to do, until the parent says that it has looked. */
+export async function idleNodes(load: Load & { kind: 'nodes' }): Promise<Found> {
+  const { port, token, nodes: count } = load
+  await openNodes(load)
+  if (token !== undefined) await approveAll(port, token, count)
+  process.send?.({ open: count })
+  await once(process, 'message')
+  return { rate: count, errors: 0 }
+}
+
 /** Opens the nodes, a few at a time, and gives their ids. */
-async function openNodes({ port, token, nodes }: Load & { kind: 'invokes' }): Promise<string[]> {
+async function openNodes({ port, token, nodes }: Load & { nodes: number }): Promise<string[]> {
   const ids: string[] = []
   let left = nodes
   const worker = async (): Promise<void> => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { invokes } from './invokes.ts'
+import { idleNodes, invokes } from './invokes.ts'
 import { RawSocket, textFrame } from './raw-socket.ts'
 
 /** One load: `token` for a gateway (the handshake is done first), none for a bare server. */
@@ -11,6 +11,7 @@ export type Load = { port: number; token?: string } & (
   | { kind: 'latency'; path: string; count: number }
   | { kind: 'idle'; count: number }
   | { kind: 'fan'; clients: number; rounds: number; bytes?: number }
+  | { kind: 'nodes'; nodes: number }
   | { kind: 'invokes'; nodes: number; rate: number; seconds: number }
 )
 
@@ -226,6 +227,7 @@ export async function run(load: Load): Promise<Found> {
   if (load.kind === 'http') return http(load)
   if (load.kind === 'latency') return latency(load)
   if (load.kind === 'idle') return idle(load)
+  if (load.kind === 'nodes') return idleNodes(load)
   if (load.kind === 'invokes') return invokes(load)
   return fan(load)
 }

@@ -8,7 +8,10 @@ import { upgradeRefusal } from './upgrade-refusal.ts'
 // What a hello-ok allows a frame to be; the gateway closes the socket for more.
 const MAX_PAYLOAD = 25 * 1024 * 1024
 
-const KEEPALIVE_MS = 10_000
+// How often it is seen whether anything came; for how many looks nothing may come until the peer is asked, and is gone.
+const LOOK_MS = 5_000
+const ASK_AFTER = 2
+const GONE_AFTER = 6
 
 const common = {
   perMessageDeflate: false,
@@ -26,15 +29,21 @@ export interface UrlOptions {
   headers?: Readonly<Record<string, string>> | undefined
   /** What leads there already: the connection goes through it, and TLS inside of it. */
   stream?: Duplex | undefined
+  /** For the connection of TCP alone, in milliseconds; default: as long as this system tries. */
+  connectMs?: number | undefined
 }
 
 /** Opens a WebSocket to a checked URL (see `checkGatewayUrl`). */
-export function openUrl(url: URL, { tls, headers = {}, stream }: UrlOptions = {}): SocketLike {
-  const createConnection = connector(url, tls, stream)
+export function openUrl(url: URL, { tls, headers = {}, stream, connectMs }: UrlOptions = {}): SocketLike {
+  const createConnection = connector(url, tls && { ...tls, connectMs }, stream)
   const socket = new WebSocket(url, {
     ...common,
     headers: { ...headers },
-    ...(createConnection === undefined ? {} : { createConnection })
+    ...(createConnection === undefined ? {} : { createConnection }),
+    finishRequest(request) {
+      if (connectMs !== undefined) request.once('socket', (raw) => limitConnect(raw, connectMs))
+      request.end()
+    }
   })
   socket.once('unexpected-response', (_request, response) => {
     socket.emit('error', upgradeRefusal(url, response))
@@ -61,10 +70,29 @@ function connector(url: URL, tls: TlsOptions | undefined, stream: Duplex | undef
   return createConnection as never
 }
 
-// A peer that is gone without a word is found out within half a minute, by the system, and not only when it is written to.
+// Ends a socket whose peer is gone without a word, half a minute later. A system would not find it out while something is
+// on its way to the peer: it sends that again instead, ever less often, for a quarter of an hour.
 function watched(socket: WebSocket): WebSocket {
-  return socket.on('upgrade', ({ socket: stream }) => {
-    // A stream through ssh is none of the system's, and ssh looks after its own.
-    if (stream instanceof net.Socket) stream.setKeepAlive(true, KEEPALIVE_MS)
+  return socket.once('upgrade', ({ socket: stream }) => {
+    // Not before the WebSocket reads: to listen is to make it flow, and what came with the upgrade would be lost.
+    socket.once('open', () => watch(socket, stream))
   })
+}
+
+function watch(socket: WebSocket, stream: Duplex): void {
+  let quiet = 0
+  stream.on('data', () => {
+    quiet = 0
+  })
+  const timer = setInterval(() => {
+    if (++quiet > GONE_AFTER) socket.terminate()
+    else if (quiet > ASK_AFTER && socket.readyState === WebSocket.OPEN) socket.ping()
+  }, LOOK_MS).unref()
+  stream.once('close', () => clearInterval(timer))
+}
+
+function limitConnect(socket: net.Socket, ms: number): void {
+  if (!socket.connecting) return
+  const timer = setTimeout(() => socket.destroy(new Error(`no connection within ${ms} ms`)), ms)
+  for (const event of ['connect', 'close']) socket.once(event, () => clearTimeout(timer))
 }

@@ -12,12 +12,18 @@ export interface TlsOptions {
   trust: Trust
   /** For the handshake, in milliseconds. */
   timeoutMs: number
+  /** For the connection of TCP before it; default: as much. */
+  connectMs?: number | undefined
   /** Hears of a certificate that was accepted, and whether this system trusts it too. */
   onAccepted?: (certificate: Certificate, bySystem: boolean) => void
 }
 
 /** Opens TLS to a `wss:` URL, through a stream that leads there when one is given, and judges the certificate (R34); not a byte of ours is sent before it is accepted (S16). */
-export function openTls(url: URL, { trust, timeoutMs, onAccepted }: TlsOptions, stream?: Duplex): Promise<TLSSocket> {
+export function openTls(
+  url: URL,
+  { trust, timeoutMs, connectMs = timeoutMs, onAccepted }: TlsOptions,
+  stream?: Duplex
+): Promise<TLSSocket> {
   const host = url.hostname.replace(/^\[|\]$/g, '')
   return new Promise((resolve, reject) => {
     const socket = connect({
@@ -33,7 +39,14 @@ export function openTls(url: URL, { trust, timeoutMs, onAccepted }: TlsOptions, 
       socket.destroy()
       reject(error)
     }
-    socket.setTimeout(timeoutMs, () => fail(new Error(`no TLS handshake within ${timeoutMs} ms`)))
+    const late = () =>
+      fail(
+        new Error(
+          socket.connecting ? `no connection within ${connectMs} ms` : `no TLS handshake within ${timeoutMs} ms`
+        )
+      )
+    socket.setTimeout(connectMs, late)
+    socket.once('connect', () => socket.setTimeout(timeoutMs))
     socket.once('error', fail)
     socket.once('secureConnect', () => {
       const shown = socket.getPeerX509Certificate()

@@ -30,6 +30,8 @@ export interface NodeHostOptions {
 }
 
 const HANDSHAKE_TIMEOUT_MS = 15_000
+// A network without a way says nothing, and a system asks it ever less often: this is soon after the third time.
+const CONNECT_TIMEOUT_MS = 4_000
 const STOP_TIMEOUT_MS = 5_000
 
 /** A headless node: it keeps one connection to its gateway up, for ever, and does what the gateway invokes. */
@@ -53,7 +55,7 @@ export class NodeHost {
     }
     this.#invocations = new Invocations(identity.id, commands, (facts, message) => log.warn(facts, message))
     this.#client = new GatewayClient({
-      createSocket: () => openUrl(url, { tls }),
+      createSocket: () => openUrl(url, { tls, connectMs: CONNECT_TIMEOUT_MS }),
       client: {
         id: 'node-host',
         mode: 'node',
