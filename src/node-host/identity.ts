@@ -1,7 +1,8 @@
-import { createHash, createPrivateKey, generateKeyPairSync, type JsonWebKey, sign } from 'node:crypto'
+import type { JsonWebKey } from 'node:crypto'
 import { chmod, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DeviceSigner } from '../client/core.ts'
+import { newDeviceKey, signerOf } from '../client/device-key.ts'
 import { createAtomically } from '../config/write.ts'
 import { NodeHostError } from './errors.ts'
 
@@ -23,7 +24,7 @@ export async function readIdentity(stateDir: string): Promise<DeviceSigner | und
     throw unreadable(path, cause)
   }
   try {
-    return signer((JSON.parse(text) as Stored).key)
+    return signerOf((JSON.parse(text) as Stored).key)
   } catch (cause) {
     throw unreadable(path, cause)
   }
@@ -33,8 +34,7 @@ export async function readIdentity(stateDir: string): Promise<DeviceSigner | und
 export async function ensureIdentity(stateDir: string): Promise<DeviceSigner> {
   const found = await readIdentity(stateDir)
   if (found !== undefined) return found
-  const { privateKey } = generateKeyPairSync('ed25519')
-  const stored: Stored = { version: 1, key: privateKey.export({ format: 'jwk' }) }
+  const stored: Stored = { version: 1, key: newDeviceKey() }
   await createAtomically(identityPath(stateDir), `${JSON.stringify(stored)}\n`)
   return (await readIdentity(stateDir))!
 }
@@ -43,16 +43,6 @@ interface Stored {
   version: 1
   /** An Ed25519 private key. */
   key: JsonWebKey
-}
-
-function signer(jwk: JsonWebKey): DeviceSigner {
-  const key = createPrivateKey({ key: jwk, format: 'jwk' })
-  if (key.asymmetricKeyType !== 'ed25519' || jwk.x === undefined) throw new Error('not an Ed25519 key')
-  return {
-    id: createHash('sha256').update(Buffer.from(jwk.x, 'base64url')).digest('hex'),
-    publicKey: jwk.x,
-    sign: (payload) => sign(null, Buffer.from(payload), key).toString('base64url')
-  }
 }
 
 // A new key would be a new device, to be paired again: that is for the owner to decide.
