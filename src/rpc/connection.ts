@@ -6,7 +6,7 @@ import { CLOSE } from '../protocol/codes.ts'
 import type { ErrorShape } from '../protocol/frames.ts'
 import { RequestFrame } from '../protocol/frames.ts'
 import { checker } from '../protocol/validate.ts'
-import { call, errorShape } from './dispatch.ts'
+import { errorShape, resolveMethod, run } from './dispatch.ts'
 import { LIMITS } from './limits.ts'
 import type { Caller } from './method.ts'
 import type { Registry } from './registry.ts'
@@ -203,18 +203,19 @@ export class Connection {
   }
 
   #call(frame: RequestFrame, caller: Caller): void {
-    const waits = this.#host.registry.get(frame.method)?.waits === true
-    if (this.inFlight >= LIMITS.inFlight && !waits) {
-      this.#fail(frame.id, busy)
-      return
-    }
     if (frame.expectedProfileId !== undefined && frame.expectedProfileId !== caller.user?.id) {
       this.#fail(frame.id, otherProfile)
       return
     }
+    const { registry } = this.#host
     try {
-      const result = call(this.#host.registry, frame, caller, (payload) => this.#respond(frame.id, payload))
-      if (result instanceof Promise) void this.#settle(frame, result, waits ? 'waiting' : 'inFlight')
+      const method = resolveMethod(registry, frame.method, caller)
+      if (this.inFlight >= LIMITS.inFlight && !method.waits) {
+        this.#fail(frame.id, busy)
+        return
+      }
+      const result = run(registry, method, frame.params, caller, (payload) => this.#respond(frame.id, payload))
+      if (result instanceof Promise) void this.#settle(frame, result, method.waits ? 'waiting' : 'inFlight')
       else this.#respond(frame.id, result)
     } catch (error) {
       this.#failed(frame, error)

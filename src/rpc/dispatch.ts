@@ -45,8 +45,18 @@ export function call(
   caller: Caller,
   interim?: Interim
 ): unknown {
-  const method = resolveMethod(registry, frame.method, caller)
-  const params = frame.params ?? {}
+  return run(registry, resolveMethod(registry, frame.method, caller), frame.params, caller, interim)
+}
+
+/** Runs a method that the caller may call. */
+export function run(
+  registry: Registry,
+  method: RegisteredMethod,
+  given: unknown,
+  caller: Caller,
+  interim?: Interim
+): unknown {
+  const params = given ?? {}
   const wrong = method.check?.(params)
   if (wrong !== undefined) throw invalidRequest(`invalid ${method.name} params: ${wrong}`)
   if (method.write) registry.writes.take(method.name, caller)
