@@ -1,17 +1,12 @@
-import { existsSync } from 'node:fs'
 import jsQR from 'jsqr'
 import type { Browser, Page } from 'playwright-core'
 import t from 'tap'
-import { PUBLIC_DIR } from '../../src/package.ts'
 import { startApp, TOKEN } from '../support/gateway.ts'
 import { freshKey, TestNode } from '../support/nodes.ts'
-import { admin, faults, shows, signIn, startBrowser, visit } from './browser.ts'
+import { admin, faults, inBrowser, shows, signIn, visit } from './browser.ts'
 
 t.setTimeout(110_000)
-const built = existsSync(`${PUBLIC_DIR}/assets/.vite/manifest.json`)
-const browser = built ? await startBrowser(t) : undefined
-if (browser !== undefined) run(browser)
-else t.plan(0, built ? 'no Chromium or Chrome here: install one, or set CHROME_PATH' : 'npm run build:ui comes first')
+await inBrowser(t, run)
 
 /** Nodes, pairing by a code, and approvals, as a person sees them. */
 function run(browser: Browser): void {

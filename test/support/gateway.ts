@@ -122,7 +122,8 @@ export async function startProcess(
   const env = { PATH: process.env.PATH, HOME: stateDir, OPENCLAW_STATE_DIR: stateDir, ...options.env }
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
-  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  // 'close' comes after the last of its output; 'exit' may come before it.
+  const exited = new Promise<number | null>((resolve) => child.once('close', resolve))
   t.teardown(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
     await exited
