@@ -188,6 +188,7 @@ export class Broker {
       waiting: new Set(),
       ...settle,
       abandoned: false,
+      answered: false,
       attempts: 0,
       progressSeq: -1,
       inputSeq: 0
@@ -243,6 +244,7 @@ export class Broker {
   #retry(invocation: Invocation): boolean {
     if (invocation.attempts >= INVOKE.retries || invocation.progressSeq >= 0) return false
     invocation.attempts++
+    invocation.answered = true
     setTimeout(() => {
       if (this.#running.get(invocation.id) !== invocation) return
       try {
@@ -251,6 +253,7 @@ export class Broker {
         this.#bySession.delete(invocation.session, invocation)
         invocation.session = session
         this.#bySession.add(session, invocation)
+        invocation.answered = false
         this.#send(invocation)
       } catch (error) {
         this.#fail(invocation, 'failed', error as RpcError)
@@ -272,6 +275,7 @@ export class Broker {
     const sender = registry.session(connId)
     if (invocation === undefined || sender === undefined || invocation.request.nodeId !== sender.nodeId)
       return undefined
+    if (invocation.answered) return undefined
     if (invocation.session === sender || registry.serving(sender.nodeId) === sender) return invocation
     throw pairingChanged('node pairing changed before request dispatch')
   }
@@ -297,6 +301,7 @@ export class Broker {
     if (deferred === undefined) end(undefined)
     else {
       // It waits elsewhere from now on.
+      invocation.answered = true
       this.#deadlines.delete(invocation)
       deferred.then(end, () => end(undefined))
     }
@@ -327,7 +332,7 @@ export class Broker {
 
   #end(invocation: Invocation, outcome: Outcome, size: number): void {
     const { id, session, waiting, answer, startedAt } = invocation
-    this.#running.delete(id)
+    if (!this.#running.delete(id)) return
     this.#deadlines.delete(invocation)
     this.#bySession.delete(session, invocation)
     for (const connId of waiting) this.#byCaller.delete(connId, invocation)

@@ -59,6 +59,8 @@ export interface Invocation extends Timed {
   readonly reject: (error: Error) => void
   /** Nobody waits any more for what has not been sent yet. */
   abandoned: boolean
+  /** The node has said what it has to say, and something else is waited for: a while, or a place in a queue. */
+  answered: boolean
   /** How often the node said that it was not ready. */
   attempts: number
   /** The last piece of output that was passed on, and of input that was sent. */

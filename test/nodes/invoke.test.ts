@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { INVOKE } from '../../src/nodes/broker.ts'
-import { RawClient, TestDevice } from '../support/client.ts'
+import { nodeHost, RawClient, TestDevice } from '../support/client.ts'
 import { startApp, TOKEN } from '../support/gateway.ts'
 import { type Answer, approvedNode, freshKey, operator, TestNode } from '../support/nodes.ts'
 import { schemaErrors } from '../support/schema.ts'
@@ -548,8 +548,11 @@ t.test('a node that is not ready yet is asked again, within the time', async (t)
   const running = invoke()
   const { id } = await node.request()
   await node.result(id, notReady)
+  t.strictSame((await node.result(id, notReady)).payload, { ok: true, ignored: true }, 'once for each time it is asked')
   const again = await node.request()
   t.equal(again.id, id)
+  await node.client.call('health')
+  t.equal(node.untaken, 0, 'and once again')
   await node.result(id, { ok: true, payload: 'ready' })
   t.equal(((await running).payload as Json).payload, 'ready')
 
@@ -558,6 +561,33 @@ t.test('a node that is not ready yet is asked again, within the time', async (t)
   await node.client.call('node.invoke.progress', { invokeId: spokeId, nodeId, seq: 0, chunk: 'x' })
   await node.result(spokeId, notReady)
   t.equal((await spoke).error?.message, 'NODE_NOT_READY: starting', 'what began is not begun again')
+})
+
+t.test('a node that says the same of a command again, in one breath, says it once', async (t) => {
+  const client = { ...nodeHost, id: 'openclaw-ios' as const, platform: 'iOS 18.4', deviceFamily: 'iPhone' }
+  const phone = await approvedNode(t, app.ws, { client, caps: ['talk'], commands: ['talk.ptt.start'] })
+  const answers = [
+    { ok: false, error: { code: 'NODE_BACKGROUND_UNAVAILABLE' } },
+    { ok: false, error: { code: 'BOOM' } },
+    { ok: true, payload: 1 }
+  ]
+  for (const first of answers) {
+    const ended = { ...broker.stats.outcomes }
+    const running = invoke({ nodeId: phone.id, command: 'talk.ptt.start' })
+    const { id } = await phone.request()
+    const { _socket: socket } = phone.client.socket as unknown as { _socket: { cork(): void; uncork(): void } }
+    socket.cork()
+    const told = [first, first, ...answers].map((result) => phone.result(id, result))
+    socket.uncork()
+    t.strictSame(
+      (await Promise.all(told)).map(({ payload }) => payload?.ignored === true),
+      [false, true, true, true, true],
+      JSON.stringify(first)
+    )
+    await running
+    const { ok, failed } = broker.stats.outcomes
+    t.equal(ok + failed, ended.ok + ended.failed + 1, 'it ended once')
+  }
 })
 
 t.test('what is under way is bounded, for a node and for a caller, and leaves room for other calls', async (t) => {
