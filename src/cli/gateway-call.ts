@@ -66,6 +66,8 @@ export async function withGateway<T>(
     mode?: 'local' | 'remote'
     ssh?: ConnectOptions['ssh']
     onEvent?: ConnectOptions['onEvent']
+    /** Waits within the time while the gateway is starting; default: unless it is only looked at. */
+    waits?: boolean
     /** Shows no progress: the work has output of its own. */
     silent?: boolean
   },
@@ -91,9 +93,17 @@ export async function withGateway<T>(
     onWarning: (text) => io.stderr(`warning: ${text}`)
   }
   // Here and not above: help, `gateway run` and mistakes need no WebSocket.
-  const { connectConfigured } = await import('../client/connect.ts')
+  const { connectPatiently } = await import('./start-up.ts')
+  const waits = wants.waits ?? connectOptions.purpose === 'call'
+  let doing = 'Waiting for the gateway'
+  const patience = {
+    patienceMs: waits ? wants.timeoutMs : 0,
+    onWait() {
+      doing = 'The gateway is starting'
+    }
+  }
   const run = async (): Promise<T> => {
-    const connection = await connectConfigured(connectOptions)
+    const connection = await connectPatiently(connectOptions, patience)
     try {
       return await work(connection)
     } finally {
@@ -101,7 +111,7 @@ export async function withGateway<T>(
     }
   }
   try {
-    return await (wants.silent === true ? run() : withProgress(io, 'Waiting for the gateway', run()))
+    return await (wants.silent === true ? run() : withProgress(io, () => doing, run()))
   } catch (error) {
     const { explain } = await import('./explain.ts')
     throw explain(error)

@@ -31,6 +31,8 @@ export interface GatewayReport {
   tunnel?: TunnelFacts
   status?: Status
   health?: unknown
+  /** It was still starting when the time was up. */
+  readiness?: 'still-starting'
   error?: { code: string; message: string; fix?: string | undefined }
 }
 
@@ -38,7 +40,14 @@ export interface GatewayReport {
 export async function inspectGateway(
   io: Io,
   options: TargetOptions,
-  wants: { timeoutMs: number; deep?: boolean; mode?: 'local' | 'remote'; ssh?: ConnectOptions['ssh'] }
+  wants: {
+    timeoutMs: number
+    deep?: boolean
+    mode?: 'local' | 'remote'
+    ssh?: ConnectOptions['ssh']
+    /** Waits within the time while the gateway is starting. */
+    waits?: boolean
+  }
 ): Promise<GatewayReport> {
   const started = performance.now()
   try {
@@ -52,7 +61,8 @@ export async function inspectGateway(
         purpose: 'probe',
         timeoutMs,
         ...(wants.mode === undefined ? {} : { mode: wants.mode }),
-        ssh: wants.ssh
+        ssh: wants.ssh,
+        waits: wants.waits === true
       },
       async (connection) => {
         // Here and not above: help and mistakes need no WebSocket.
@@ -90,6 +100,7 @@ export async function inspectGateway(
       reachable: wasReached(reason),
       capability: code === 'PAIRING_REQUIRED' ? 'pairing_pending' : 'unknown',
       facts: factsOfFailure(reason, endpoint),
+      ...(code === 'GATEWAY_STARTING' ? { readiness: 'still-starting' as const } : {}),
       error: { code, message, fix }
     }
     if (endpoint.kind === 'socket' || endpoint.destination === 'local') await lookForProcess(io, report)

@@ -97,7 +97,8 @@ t.test('status tells process, port, TLS, auth, scope and RPC apart', async (t) =
       url: `ws://127.0.0.1:${(starting.address() as AddressInfo).port}`,
       reachable: true,
       want: ['yes', 'yes', 'no', 'unknown', 'unknown', 'unknown'],
-      code: 'UNAVAILABLE'
+      code: 'UNAVAILABLE',
+      timeout: '400'
     },
     {
       name: 'nobody there',

@@ -28,7 +28,7 @@ interface StatusOptions extends TargetOptions {
 async function status(io: Io, options: StatusOptions): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
   const deep = options.deep === true || options.all === true
-  const report = await inspectGateway(io, options, { timeoutMs, deep })
+  const report = await inspectGateway(io, options, { timeoutMs, deep, waits: true })
   const { paths } = placesOf(io)
   if (options.json === true) {
     const { status: gatewayStatus, health, ...gateway } = report

@@ -30,7 +30,7 @@ async function status(io: Io, options: StatusOptions): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
   const { paths } = placesOf(io)
   const report = options.probe
-    ? await inspectGateway(io, options, { timeoutMs, deep: options.deep === true })
+    ? await inspectGateway(io, options, { timeoutMs, deep: options.deep === true, waits: options.requireRpc === true })
     : undefined
   const { error, facts, reachable } = report ?? {}
   const ok = reachable === true && error === undefined
