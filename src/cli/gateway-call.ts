@@ -68,6 +68,8 @@ export async function withGateway<T>(
     onEvent?: ConnectOptions['onEvent']
     /** Waits within the time while the gateway is starting; default: unless it is only looked at. */
     waits?: boolean
+    /** Hears of what does not stop the connection; default: it is written to standard error. */
+    onWarning?: (text: string) => void
     /** Shows no progress: the work has output of its own. */
     silent?: boolean
   },
@@ -90,7 +92,7 @@ export async function withGateway<T>(
     ssh: wants.ssh,
     timeoutMs: wants.timeoutMs,
     ...(wants.onEvent === undefined ? {} : { onEvent: wants.onEvent }),
-    onWarning: (text) => io.stderr(`warning: ${text}`)
+    onWarning: wants.onWarning ?? ((text) => io.stderr(`warning: ${text}`))
   }
   // Here and not above: help, `gateway run` and mistakes need no WebSocket.
   const { connectPatiently } = await import('./start-up.ts')
