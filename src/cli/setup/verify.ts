@@ -52,6 +52,10 @@ function pendingRequest(error: unknown): string | undefined {
   return code === 'PAIRING_REQUIRED' ? requestId : undefined
 }
 
+function isThroughSsh({ gateway: { mode, remote } }: Config): boolean {
+  return mode === 'remote' && remote.transport === 'ssh' && remote.sshTarget !== undefined
+}
+
 async function once(io: Io, { config, timeoutMs, bootstrapToken }: VerifyOptions): Promise<Verified> {
   const wants = {
     // What the commands that follow need: a device that asks for less would have to ask again.
@@ -59,7 +63,9 @@ async function once(io: Io, { config, timeoutMs, bootstrapToken }: VerifyOptions
     mode: config.gateway.mode ?? 'local',
     timeoutMs,
     config,
-    bootstrapToken
+    bootstrapToken,
+    // A tunnel that is up already may lead to another host.
+    ...(isThroughSsh(config) ? { ssh: { only: 'own' } as const } : {})
   }
   return withGateway(io, {}, wants, async ({ client, hello, endpoint }) => {
     await client.request('health', {}, { timeoutMs })
