@@ -66,6 +66,8 @@ export async function withGateway<T>(
     mode?: 'local' | 'remote'
     ssh?: ConnectOptions['ssh']
     onEvent?: ConnectOptions['onEvent']
+    config?: ConnectOptions['config']
+    bootstrapToken?: ConnectOptions['bootstrapToken']
     /** Shows no progress: the work has output of its own. */
     silent?: boolean
   },
@@ -86,6 +88,8 @@ export async function withGateway<T>(
     expectUrl: options.expectUrl,
     mode: wants.mode,
     ssh: wants.ssh,
+    config: wants.config,
+    bootstrapToken: wants.bootstrapToken,
     timeoutMs: wants.timeoutMs,
     ...(wants.onEvent === undefined ? {} : { onEvent: wants.onEvent }),
     onWarning: (text) => io.stderr(`warning: ${text}`)
