@@ -66,6 +66,8 @@ export async function withGateway<T>(
     mode?: 'local' | 'remote'
     ssh?: ConnectOptions['ssh']
     onEvent?: ConnectOptions['onEvent']
+    config?: ConnectOptions['config']
+    bootstrapToken?: ConnectOptions['bootstrapToken']
     /** Waits within the time while the gateway is starting; default: unless it is only looked at. */
     waits?: boolean
     /** Hears of what does not stop the connection; default: it is written to standard error. */
@@ -90,6 +92,8 @@ export async function withGateway<T>(
     expectUrl: options.expectUrl,
     mode: wants.mode,
     ssh: wants.ssh,
+    config: wants.config,
+    bootstrapToken: wants.bootstrapToken,
     timeoutMs: wants.timeoutMs,
     ...(wants.onEvent === undefined ? {} : { onEvent: wants.onEvent }),
     onWarning: wants.onWarning ?? ((text) => io.stderr(`warning: ${text}`))

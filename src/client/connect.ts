@@ -30,6 +30,10 @@ export interface ConnectOptions {
   password?: string | undefined
   /** A pin given by hand: the certificate that this one connection accepts (R34). */
   tlsFingerprint?: string | undefined
+  /** The one-time token of a setup code, in the place of every other credential. */
+  bootstrapToken?: string | undefined
+  /** The configuration to go by, where it is not, or not yet, the file's. */
+  config?: Config | undefined
   /** The URL that the target must come to; anything else is refused before it is connected to. */
   expectUrl?: string | undefined
   /** Picks one side where the configuration would choose: a probe looks at both. */
@@ -129,6 +133,7 @@ function expected(endpoints: readonly Endpoint[], url: string | undefined): read
 }
 
 async function readConfig(options: ConnectOptions): Promise<{ config: Config | undefined; problem: unknown }> {
+  if (options.config !== undefined) return { config: options.config, problem: undefined }
   try {
     return { config: await loadConfig({ env: options.env, paths: options.paths, client: true }), problem: undefined }
   } catch (problem) {
@@ -136,12 +141,13 @@ async function readConfig(options: ConnectOptions): Promise<{ config: Config | u
   }
 }
 
-function credentialsFor(
+async function credentialsFor(
   endpoint: Endpoint & { kind: 'url' },
   options: ConnectOptions,
   config: Config | undefined,
   known: KnownGateways
 ): Promise<Credentials> {
+  if (options.bootstrapToken !== undefined) return NO_CREDENTIALS
   const auth = config?.gateway.auth
   return resolveCredentials({
     destination: endpoint.destination,
@@ -154,6 +160,8 @@ function credentialsFor(
   })
 }
 
+const NO_CREDENTIALS: Credentials = { token: undefined, password: undefined, deviceToken: undefined, chain: [] }
+
 interface Attempt {
   options: ConnectOptions
   credentials: Credentials | undefined
@@ -165,8 +173,8 @@ async function connectTo(
   endpoint: Endpoint,
   attempt: Attempt
 ): Promise<Pick<Connection, 'client' | 'hello' | 'tls' | 'tunnel'>> {
-  const { options, credentials } = attempt
-  const auth = claimOf(credentials)
+  const { options } = attempt
+  const auth = claimOf(attempt)
   const device = await deviceFor(endpoint, attempt)
   const way = await wayOf(endpoint, attempt)
   const client = new GatewayClient({
@@ -185,7 +193,8 @@ async function connectTo(
   return { client, hello, tls: way.tls?.accepted(), tunnel: way.tunnel }
 }
 
-function claimOf(credentials: Credentials | undefined): AuthClaim | undefined {
+function claimOf({ options: { bootstrapToken }, credentials }: Attempt): AuthClaim | undefined {
+  if (bootstrapToken !== undefined) return { bootstrapToken }
   const { token, password, deviceToken } = credentials ?? {}
   const claim = {
     ...(token === undefined ? {} : { token: token.value }),
@@ -197,11 +206,9 @@ function claimOf(credentials: Credentials | undefined): AuthClaim | undefined {
 
 // To a gateway elsewhere a shared secret alone says too little: it grants nothing to whoever is no paired device. Nothing
 // is begun by those who only look.
-async function deviceFor(
-  endpoint: Endpoint,
-  { options, credentials, known }: Attempt
-): Promise<HostDevice | undefined> {
-  if (endpoint.kind === 'socket' || isLoopbackUrl(endpoint.url) || claimOf(credentials) === undefined) return undefined
+async function deviceFor(endpoint: Endpoint, attempt: Attempt): Promise<HostDevice | undefined> {
+  if (endpoint.kind === 'socket' || isLoopbackUrl(endpoint.url) || claimOf(attempt) === undefined) return undefined
+  const { options, known } = attempt
   const { hostDevice } = await import('./host-device.ts')
   return hostDevice(endpoint.url.origin, known, !onlyLooks(options))
 }
@@ -212,12 +219,13 @@ function onlyLooks({ purpose }: ConnectOptions): boolean {
 
 function introduction(
   endpoint: Endpoint,
-  { options, credentials }: Attempt,
+  attempt: Attempt,
   device: HostDevice | undefined
 ): { client: ClientInfo; scopes: string[] } {
+  const { options } = attempt
   const { client, scopes } = options
   // Without a credential only a backend keeps its scopes (`gateway.auth.mode: "none"`).
-  if (endpoint.kind === 'url' && claimOf(credentials) === undefined) {
+  if (endpoint.kind === 'url' && claimOf(attempt) === undefined) {
     return { client: { ...client, id: 'gateway-client', mode: 'backend' }, scopes: [...scopes] }
   }
   if (device === undefined || !onlyLooks(options)) return { client, scopes: [...scopes] }
