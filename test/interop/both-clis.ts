@@ -70,6 +70,7 @@ const differences: readonly (readonly [field: RegExp, why: string])[] = [
     /^gateway probe.*: (degraded|capability|targets\.0\.(connect\.(rpcOk|scopeLimited)|auth\.capability))$/,
     wholeAnswer
   ],
+  [/: (service|gatewayService|nodeService)\.(label|loadedText|runtime\.\w+)$/, 'what keeps services is named as it is'],
   [/^status.*: sessions\.(defaults\.(model|contextTokens)|byAgent\.0\.path)$/, wholeAnswer]
 ]
 
