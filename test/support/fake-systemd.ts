@@ -52,13 +52,17 @@ export function fakeSystemd(t: Test): FakeSystemd {
 }
 
 const SYSTEMCTL = String.raw`
-const { appendFileSync, existsSync, openSync, readFileSync, writeFileSync } = require('node:fs')
+const { appendFileSync, existsSync, openSync, readFileSync, renameSync, writeFileSync } = require('node:fs')
 const { dirname, join } = require('node:path')
 const { spawn } = require('node:child_process')
 const here = dirname(__filename)
 const words = process.argv.slice(2).filter((word) => word !== '--user')
 const unit = words.findLast((word) => word.endsWith('.service'))
 const stateFile = join(here, unit + '.json')
+const put = (state) => {
+  writeFileSync(stateFile + process.pid, JSON.stringify(state))
+  renameSync(stateFile + process.pid, stateFile)
+}
 const state = () => (existsSync(stateFile) ? JSON.parse(readFileSync(stateFile, 'utf8')) : {})
 const running = () => state().pid !== undefined && state().exit === undefined
 const pause = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
@@ -68,11 +72,11 @@ const quoted = (line) => [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word
 function stop() {
   if (running()) process.kill(state().pid, 'SIGTERM')
   while (running()) pause()
-  writeFileSync(stateFile, '{}')
+  put({})
 }
 function start() {
   if (running()) return
-  writeFileSync(stateFile, '{}')
+  put({})
   spawn(process.execPath, [__filename, 'supervise', unit], { detached: true, stdio: 'ignore' }).unref()
   while (state().pid === undefined) pause()
 }
@@ -83,9 +87,9 @@ if (words[0] === 'supervise') {
   const env = Object.fromEntries(lines('Environment').flatMap(quoted).map((pair) => pair.split(/=(.*)/s)))
   const out = openSync(join(here, unit + '.log'), 'a')
   const child = spawn(program, args, { cwd: process.env.HOME, env: { HOME: process.env.HOME, ...env }, stdio: ['ignore', out, out] })
-  child.once('spawn', () => writeFileSync(stateFile, JSON.stringify({ pid: child.pid })))
-  child.once('error', () => writeFileSync(stateFile, JSON.stringify({ pid: 0, exit: 203 })))
-  child.once('exit', (code) => writeFileSync(stateFile, JSON.stringify({ pid: child.pid, exit: code ?? 1 })))
+  child.once('spawn', () => put({ pid: child.pid }))
+  child.once('error', () => put({ pid: 0, exit: 203 }))
+  child.once('exit', (code) => put({ pid: child.pid, exit: code ?? 1 }))
 } else if (words[0] === 'restart') {
   stop()
   start()
