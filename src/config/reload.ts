@@ -66,6 +66,7 @@ function keysThatDiffer(before: Config, after: Config): string[] {
   const keys = changedPaths(before.gateway, after.gateway)
     .filter((key) => !/(^|\.)(portSource|modeExplicit|default)$/.test(key))
     .map((key) => `gateway.${key.replace(/^(auth\.(?:token|password))\..*$/, '$1')}`)
+  keys.push(...changedPaths(before.discovery, after.discovery, ['discovery']))
   if (before.logLevel !== after.logLevel) keys.push('logging.level')
   return [...new Set(keys)]
 }
