@@ -1,9 +1,20 @@
 import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { cleanEnv, startGateway } from '../scripts/gateway-process.ts'
 import { findReference } from '../scripts/reference.ts'
 import { installedSize } from './installed.ts'
 import type { Load } from './load.ts'
-import { command, load, median, settledKB, startBare, timeBareStart, timeProcess } from './processes.ts'
+import {
+  command,
+  cpuSeconds,
+  load,
+  median,
+  residentKB,
+  settledKB,
+  startBare,
+  timeBareStart,
+  timeProcess
+} from './processes.ts'
 
 /** How long and how often: the real thing, or just enough to see that it runs. */
 export interface Effort {
@@ -44,6 +55,8 @@ export const budgets: readonly Budget[] = [
   { name: 'connect', run: connects },
   { name: 'idle', run: idle },
   { name: 'fan', run: fan },
+  { name: 'nodes', run: nodes },
+  { name: 'nodes-idle', run: nodesIdle },
   { name: 'installed', run: async () => installed() }
 ]
 
@@ -228,6 +241,127 @@ async function fan({ rounds, fan: clients, smoke }: Effort): Promise<Row[]> {
     await Promise.all([gateway.stop(), bare.stop()])
   }
   return [rateRow(`one event (${bytes} B) to ${clients.toLocaleString('en')}`, 'ws', pairs, 0.7)]
+}
+
+/** What nodes cost that have nothing to do: memory, and the ticks and pings of a minute. */
+async function nodesIdle({ fan: count, settleMs, smoke }: Effort): Promise<Row[]> {
+  const [gateway, bare] = await Promise.all([startGateway(command()), startBare('relay')])
+  const each = async (pid: number, target: { port: number; token?: string }) => {
+    // Code and heap that the first nodes bring along are no cost of a node.
+    await load({ kind: 'nodes', nodes: Math.ceil(count / 3), ...target })
+    const before = await settledKB(pid, settleMs)
+    let after = before
+    let busy: number | undefined
+    await load({ kind: 'nodes', nodes: count, ...target }, async () => {
+      after = await settledKB(pid, settleMs)
+      const [start, length] = [cpuSeconds(pid), smoke ? 1 : 60]
+      await delay(length * 1000)
+      if (start !== undefined) busy = ((cpuSeconds(pid) ?? start) - start) / length
+    })
+    return { kb: (after - before) / count, busy }
+  }
+  try {
+    const ours = await each(gateway.pid, { port: gateway.port, token: gateway.token })
+    const theirs = await each(bare.pid, { port: bare.port })
+    const kb = (value: number): string => `${value.toFixed(1)} KB`
+    const cpu = (value: number | undefined): string =>
+      value === undefined ? 'unknown' : `${(value * 100).toFixed(1)} %`
+    const at = `idle, at ${count.toLocaleString('en')}`
+    return [
+      row(
+        `a node, ${at}`,
+        kb(ours.kb),
+        `${kb(theirs.kb)} ws`,
+        times(ours.kb, theirs.kb),
+        'at most 64 KB',
+        ours.kb <= 64
+      ),
+      row(
+        `nodes, ${at}: of one core`,
+        cpu(ours.busy),
+        `${cpu(theirs.busy)} ws`,
+        '',
+        'at most 2 %',
+        ours.busy === undefined ? undefined : ours.busy <= 0.02
+      )
+    ]
+  } finally {
+    await Promise.all([gateway.stop(), bare.stop()])
+  }
+}
+
+/** Commands to many nodes at once, against a relay that knows nothing but where each goes. */
+async function nodes({ fan: count, rounds, seconds, smoke }: Effort): Promise<Row[]> {
+  const [gateway, bare] = await Promise.all([startGateway(command()), startBare('relay')])
+  const each = (perSecond: number, length: number) => ({
+    kind: 'invokes' as const,
+    nodes: count,
+    rate: count * perSecond,
+    seconds: length
+  })
+  const ours = { port: gateway.port, token: gateway.token }
+  const theirs = { port: bare.port }
+  try {
+    // Where a small machine carries it with room to spare: a queue that only grows has no tail to compare.
+    const calm = each(5, seconds * 10)
+    const tails: Pair[] = []
+    for (let round = 0; round < Math.ceil(rounds / 3); round++) {
+      const tail = async (target: { port: number; token?: string }) => (await load({ ...calm, ...target })).p99Ms!
+      tails.push(
+        await inTurns(
+          round,
+          () => tail(ours),
+          () => tail(theirs)
+        )
+      )
+    }
+    const length = smoke ? 1 : 30
+    const full = each(20, length)
+    let early = 0
+    let late = 0
+    const mine = await load({ ...full, ...ours }, async () => {
+      await delay((length * 1000) / 3)
+      early = residentKB(gateway.pid)
+      await delay((length * 1000) / 2)
+      late = residentKB(gateway.pid)
+    })
+    const relayed = await load({ ...full, ...theirs })
+    const added = median(tails.map((pair) => pair.ours - pair.theirs))
+    const [p99, bareP99] = [median(tails.map((pair) => pair.ours)), median(tails.map((pair) => pair.theirs))]
+    const rate = (value: number): string => `${Math.round(value).toLocaleString('en')}/s`
+    const fine = (value: number): string => `${value.toFixed(1)} ms`
+    const mb = (kb: number): string => `${Math.round(kb / 1024)} MB`
+    const what = `${count.toLocaleString('en')} nodes`
+    const kept = mine.rate / relayed.rate
+    return [
+      row(
+        `${what}, 5 invokes a second on each: p99`,
+        fine(p99),
+        `${fine(bareP99)} ws`,
+        `adds ${fine(added)}`,
+        'adds at most 5 ms',
+        added <= 5
+      ),
+      row(
+        `${what}, 20 invokes a second on each`,
+        rate(mine.rate),
+        `${rate(relayed.rate)} ws`,
+        share(kept),
+        'at least 95 %, no error',
+        kept >= 0.95
+      ),
+      row(
+        'memory meanwhile, early and late',
+        mb(late),
+        mb(early),
+        times(late, early),
+        'at most 1.3x',
+        late <= early * 1.3
+      )
+    ]
+  } finally {
+    await Promise.all([gateway.stop(), bare.stop()])
+  }
 }
 
 function installed(): Row[] {

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { idleNodes, invokes } from './invokes.ts'
 import { RawSocket, textFrame } from './raw-socket.ts'
 
 /** One load: `token` for a gateway (the handshake is done first), none for a bare server. */
@@ -10,13 +11,16 @@ export type Load = { port: number; token?: string } & (
   | { kind: 'latency'; path: string; count: number }
   | { kind: 'idle'; count: number }
   | { kind: 'fan'; clients: number; rounds: number; bytes?: number }
+  | { kind: 'nodes'; nodes: number }
+  | { kind: 'invokes'; nodes: number; rate: number; seconds: number }
 )
 
-/** What a load found: a rate in things a second; for `latency` the median of one, for `fan` the size of an event. */
+/** What a load found: a rate in things a second; for `latency` and `invokes` how long one took, for `fan` the size of an event. */
 export interface Found {
   rate: number
   errors: number
   medianMs?: number
+  p99Ms?: number
   bytes?: number
 }
 
@@ -223,6 +227,8 @@ export async function run(load: Load): Promise<Found> {
   if (load.kind === 'http') return http(load)
   if (load.kind === 'latency') return latency(load)
   if (load.kind === 'idle') return idle(load)
+  if (load.kind === 'nodes') return idleNodes(load)
+  if (load.kind === 'invokes') return invokes(load)
   return fan(load)
 }
 

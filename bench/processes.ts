@@ -35,7 +35,7 @@ export interface BareServer {
 }
 
 /** Starts one of the servers in `bare/`. */
-export async function startBare(name: 'ws' | 'fastify'): Promise<BareServer> {
+export async function startBare(name: 'ws' | 'fastify' | 'relay'): Promise<BareServer> {
   const child = fork(path.join(here, 'bare', `${name}.js`), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   const [port] = (await once(child, 'message')) as [number]
   return { port, pid: child.pid!, stop: () => end(child) }
@@ -96,6 +96,14 @@ export async function timeProcess(args: readonly string[], env: NodeJS.ProcessEn
 /** Resident memory of a process, in KB. */
 export function residentKB(pid: number): number {
   return Number(execFileSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' }))
+}
+
+/** Processor time that a process has taken, in seconds; undefined where the system does not tell it finely. */
+export function cpuSeconds(pid: number): number | undefined {
+  if (process.platform !== 'linux') return undefined
+  // After the name, which may hold anything: hundredths of a second in the 12th and 13th field.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
 /** Resident memory once it has stopped moving, in KB. */

@@ -25,6 +25,8 @@ export interface GatewayProcess {
 export interface Setup {
   /** The `gateway` section of its configuration file; without one it runs unconfigured, with its token as a flag. */
   gateway?: (token: string) => Record<string, unknown>
+  /** Its other sections. */
+  sections?: Record<string, unknown>
   /** Added to its environment. */
   env?: NodeJS.ProcessEnv
 }
@@ -73,7 +75,7 @@ function answers200(url: string): Promise<boolean> {
 export async function startGateway(
   command: readonly string[],
   timeoutMs = 20_000,
-  { gateway, env }: Setup = {}
+  { gateway, sections, env }: Setup = {}
 ): Promise<GatewayProcess> {
   const home = mkdtempSync(path.join(os.tmpdir(), 'gateway-'))
   const stateDir = path.join(home, '.openclaw')
@@ -84,7 +86,8 @@ export async function startGateway(
   if (gateway === undefined) flags.push('--allow-unconfigured', '--auth', 'token', '--token', token)
   else {
     mkdirSync(stateDir, { mode: 0o700 })
-    writeFileSync(configPath, JSON.stringify({ gateway: { mode: 'local', ...gateway(token) } }), { mode: 0o600 })
+    const config = { gateway: { mode: 'local', ...gateway(token) }, ...sections }
+    writeFileSync(configPath, JSON.stringify(config), { mode: 0o600 })
   }
   const started = performance.now()
   const child = spawn(process.execPath, [...command, 'gateway', 'run', ...flags], {

@@ -22,6 +22,10 @@ if (wants('proxies')) {
     .map(([, name]) => name)
   if (missing.length > 0) installPackages(missing)
 }
+if ((wants('ssh') || wants('tunnel') || wants('docs')) && findProgram(['sshd']) === undefined) {
+  // It is started by hand, on loopback, with keys of its own; each test says when it is not there.
+  installPackages(['openssh-server', 'openssh-client'])
+}
 if (args.some((arg) => arg.includes('real.tailscale')) && !process.env.TAILSCALE_SOCKET) {
   console.log('nothing was tested: set TAILSCALE_SOCKET to the socket of a real tailscaled, and run it again')
 }

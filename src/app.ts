@@ -4,19 +4,29 @@ import type { Env } from './config/paths.ts'
 import type { Config } from './config/types.ts'
 import audit from './plugins/audit.ts'
 import authentication from './plugins/authentication.ts'
+import catalogue from './plugins/catalogue.ts'
+import { schemaController } from './plugins/compilers.ts'
 import errors from './plugins/errors.ts'
 import ingress from './plugins/ingress.ts'
+import jsonBody from './plugins/json-body.ts'
 import methods from './plugins/methods.ts'
+import nodes from './plugins/nodes.ts'
 import notFound from './plugins/not-found.ts'
 import reload from './plugins/reload.ts'
 import securityHeaders from './plugins/security-headers.ts'
 import state from './plugins/state.ts'
 import surfaces from './plugins/surfaces.ts'
 import tls from './plugins/tls.ts'
+import tools from './plugins/tools.ts'
+import adminRpc from './routes/admin-rpc.ts'
 import controlUi from './routes/control-ui.ts'
+import events from './routes/events.ts'
 import gateway from './routes/gateway.ts'
+import join from './routes/join.ts'
 import metrics from './routes/metrics.ts'
+import openapi from './routes/openapi.ts'
 import probes from './routes/probes.ts'
+import toolsRoute from './routes/tools.ts'
 import { createGatewayServer } from './server.ts'
 import type { TlsMaterial } from './tls/material.ts'
 
@@ -42,7 +52,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
     // With a server that is made elsewhere, this only says how Fastify is to write its address.
     ...(material === undefined ? {} : { https: {} as never }),
     bodyLimit: 1_048_576,
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
+    schemaController,
     routerOptions: { ignoreTrailingSlash: false, maxParamLength: 256 }
   })
 
@@ -54,22 +64,31 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(state, { config, db, env })
   await app.register(tls, { material })
   await app.register(reload, { load })
+  await app.register(nodes, { db })
 
   // What can be called.
   await app.register(methods, { env, logFile })
+  await app.register(tools)
 
   // In the order that makes it safe: refuse unattributed and misdirected requests, then unknown pages, then authenticate.
   await app.register(errors)
   await app.register(audit)
   await app.register(surfaces)
+  await app.register(catalogue)
   await app.register(ingress)
   await app.register(authentication)
   await app.register(securityHeaders)
   await app.register(notFound)
+  await app.register(jsonBody)
 
   // What can be reached.
   await app.register(probes)
   await app.register(metrics)
+  await app.register(join)
+  await app.register(toolsRoute)
+  await app.register(adminRpc)
+  await app.register(events)
+  await app.register(openapi)
   await app.register(controlUi)
   await app.register(gateway)
   return app

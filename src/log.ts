@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, renameSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import pino, { type Logger } from 'pino'
+import pino, { type Logger, type StreamEntry } from 'pino'
 
 const MAX_BYTES = 10 * 1024 * 1024
 
@@ -13,14 +13,24 @@ export interface GatewayLog {
 }
 
 /**
- * Logs JSON lines to a bounded file in the state folder, and to the terminal: readable on a TTY, JSON elsewhere.
- * Secrets are removed by key, in one place.
+ * Logs JSON lines to a bounded file in the state folder, and to the terminal: readable on a TTY, JSON elsewhere, or
+ * nothing where the process speaks for itself. Secrets are removed by key, in one place.
  */
-export async function openLog(options: { stateDir: string; level: string; tty: boolean }): Promise<GatewayLog> {
-  const file = join(options.stateDir, 'logs', 'gateway.log')
+export async function openLog(options: {
+  stateDir: string
+  level: string
+  /** Undefined: the file alone. */
+  tty: boolean | undefined
+  name?: 'gateway' | 'node'
+}): Promise<GatewayLog> {
+  const file = join(options.stateDir, 'logs', `${options.name ?? 'gateway'}.log`)
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
   const disk = openDisk(file)
-  const terminal = options.tty ? await pretty() : pino.destination({ fd: 1, sync: true })
+  const streams: StreamEntry[] = [{ stream: disk, level: 'trace' }]
+  if (options.tty !== undefined) {
+    const terminal = options.tty ? await pretty() : pino.destination({ fd: 1, sync: true })
+    streams.push({ stream: terminal, level: 'trace' })
+  }
   const log = pino(
     {
       level: options.level,
@@ -31,10 +41,7 @@ export async function openLog(options: { stateDir: string; level: string; tty: b
       redact: { paths: redacted, censor: '[redacted]' },
       serializers: { err: withoutPacket }
     },
-    pino.multistream([
-      { stream: disk, level: 'trace' },
-      { stream: terminal, level: 'trace' }
-    ])
+    pino.multistream(streams)
   )
   return { log, file, flush: () => disk.flushSync() }
 }

@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { isTailnet } from './auth/addresses.ts'
 import { listenTargets, loopbackOnly, startRefusal } from './auth/bind-policy.ts'
@@ -22,6 +23,9 @@ export interface RunOptions {
   stdout(text: string): void
   stderr(text: string): void
 }
+
+const LOCK_TRIES = 5
+const LOCK_WAIT_MS = 100
 
 /** The configuration does not allow a start; a supervisor should not try again (EX_CONFIG). */
 const EXIT_CONFIG = 78
@@ -81,7 +85,12 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     import('./exposure.ts'),
     import('./port-owner.ts')
   ])
-  const lock = lockState(stateDir, process.pid)
+  let lock = lockState(stateDir, process.pid)
+  // A command that works on the state of a stopped gateway holds it for a moment.
+  for (let tries = 0; 'heldBy' in lock && tries < LOCK_TRIES; tries++) {
+    await sleep(LOCK_WAIT_MS)
+    lock = lockState(stateDir, process.pid)
+  }
   if ('heldBy' in lock) {
     const who = lock.heldBy === undefined ? 'another gateway' : `another gateway (pid ${lock.heldBy})`
     throw new Refused(`${who} already owns ${stateDir}; stop it, or run a second one with --profile NAME.`, EXIT_CONFIG)
@@ -158,8 +167,8 @@ async function welcome(app: FastifyInstance, options: RunOptions & { firstStart:
   if (tls !== undefined) options.stdout(`TLS certificate: ${tls.current.fingerprint}`)
   if (options.firstStart) options.stdout(`Wrote ${app.config.paths.configPath}`)
   if (!controlUi.enabled || !(options.firstStart || process.stdout.isTTY)) return
-  const { launchLink } = await import('./rpc/methods/devices.ts')
-  const link = auth.mode === 'none' ? url : `${url}#bootstrapToken=${(await launchLink(app.devices)).bootstrapToken}`
+  const { launchLink } = await import('./devices/setup.ts')
+  const link = auth.mode === 'none' ? url : `${url}#bootstrapToken=${(await launchLink(app.setupCodes)).bootstrapToken}`
   if (auth.mode !== 'none') {
     app.trail.record({ kind: 'launch.created', outcome: 'changed', who: 'owner', address: 'local', method: 'owner' })
   }

@@ -25,18 +25,66 @@ export async function portOwner(port: number): Promise<PortOwner | undefined> {
   }
 }
 
+/** The socket at which a connection to a port of 127.0.0.1 arrives. */
+export interface LoopbackListener {
+  /** Names the socket: the same for as long as it listens, and no other's. */
+  id: string
+  /** The user whose it is. */
+  uid: number
+  /** Undefined when the process cannot be told, as with another user's. */
+  owner: PortOwner | undefined
+}
+
+/** Finds the socket that takes connections to a port of 127.0.0.1; undefined when there is none, or nobody can tell. */
+export async function loopbackListener(port: number): Promise<LoopbackListener | undefined> {
+  const sockets = await listenSockets()
+  if (sockets === undefined) {
+    return (await lsof(port)).find(({ name }) => name === `127.0.0.1:${port}` || name === `*:${port}`)
+  }
+  const found = sockets.filter((socket) => socket.port === port)
+  // An exact address is served before the wildcard, so that both may listen.
+  for (const address of ARRIVES_AT) {
+    const socket = found.find((each) => each.address === address)
+    if (socket === undefined) continue
+    return { id: socket.inode, uid: socket.uid, owner: await holderOf(new Set([socket.inode])) }
+  }
+  return undefined
+}
+
+// As /proc writes them: 127.0.0.1, the same mapped into IPv6, and the two wildcards.
+const ARRIVES_AT = ['0100007F', '0000000000000000FFFF00000100007F', '00000000', '0'.repeat(32)]
 const LISTEN = '0A'
 
-async function fromProc(port: number): Promise<PortOwner | undefined> {
+interface ListenSocket {
+  address: string
+  port: number
+  uid: number
+  inode: string
+}
+
+/** Every listening TCP socket; undefined where there is no /proc. */
+async function listenSockets(): Promise<ListenSocket[] | undefined> {
   const tables = await Promise.all(
     ['/proc/net/tcp', '/proc/net/tcp6'].map((file) => readFile(file, 'utf8').catch(() => ''))
   )
-  const hexPort = port.toString(16).toUpperCase().padStart(4, '0')
-  const inodes = new Set<string>()
-  for (const line of tables.join('\n').split('\n')) {
-    const fields = line.trim().split(/\s+/)
-    if (fields[3] === LISTEN && fields[1]?.endsWith(`:${hexPort}`)) inodes.add(`socket:[${fields[9]}]`)
-  }
+  if (tables.every((table) => table === '')) return undefined
+  return tables
+    .join('\n')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter((fields) => fields[3] === LISTEN)
+    .map((fields) => {
+      const [address = '', port = ''] = fields[1]?.split(':') ?? []
+      return { address, port: Number.parseInt(port, 16), uid: Number(fields[7]), inode: `socket:[${fields[9]}]` }
+    })
+}
+
+async function fromProc(port: number): Promise<PortOwner | undefined> {
+  const sockets = ((await listenSockets()) ?? []).filter((socket) => socket.port === port)
+  return holderOf(new Set(sockets.map(({ inode }) => inode)))
+}
+
+async function holderOf(inodes: ReadonlySet<string>): Promise<PortOwner | undefined> {
   if (inodes.size === 0) return undefined
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue
@@ -55,11 +103,30 @@ async function commandOf(pid: string): Promise<string> {
 }
 
 async function fromLsof(port: number): Promise<PortOwner | undefined> {
-  const { stdout } = await promisify(execFile)('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpc'], {
-    timeout: 2_000
-  })
-  const pid = /^p(\d+)$/m.exec(stdout)?.[1]
-  return pid === undefined ? undefined : { pid: Number(pid), command: printable(/^c(.+)$/m.exec(stdout)?.[1] ?? '') }
+  return (await lsof(port))[0]?.owner
+}
+
+async function lsof(port: number): Promise<(LoopbackListener & { name: string })[]> {
+  try {
+    const args = ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpcufn']
+    const { stdout } = await promisify(execFile)('lsof', args, { timeout: 2_000 })
+    return parseLsof(stdout)
+  } catch {
+    return []
+  }
+}
+
+/** Reads what `lsof -Fpcufn` prints: a line for each field, those of a process before those of its files. */
+export function parseLsof(text: string): (LoopbackListener & { name: string })[] {
+  const found: (LoopbackListener & { name: string })[] = []
+  const now: Record<string, string> = {}
+  for (const line of text.split('\n')) {
+    now[line.charAt(0)] = line.slice(1)
+    if (!line.startsWith('n')) continue
+    const owner = { pid: Number(now.p), command: printable(now.c ?? '') }
+    found.push({ id: `${now.p}:${now.f}`, uid: Number(now.u), owner, name: now.n ?? '' })
+  }
+  return found
 }
 
 // Any process may call itself anything, and this goes to a terminal (S25).

@@ -22,11 +22,13 @@ const rows = [
   'devices',
   'nodes',
   'approvals',
+  'tools',
   'sessions',
   'agent',
   'channels',
   'rpc',
   'plugins',
+  'openapi',
   'routes',
   'log.ts',
   'server.ts',
@@ -49,8 +51,9 @@ const only: Record<string, readonly string[]> = {
   tls: ['config', 'auth'],
   tailscale: ['protocol', 'config', 'auth'],
   security: ['protocol', 'config', 'auth', 'tls'],
-  client: ['package.ts', 'protocol', 'config', 'auth'],
-  'node-host': ['package.ts', 'protocol', 'config', 'auth', 'client']
+  approvals: ['protocol', 'config', 'auth', 'store'],
+  client: ['package.ts', 'port-owner.ts', 'protocol', 'config', 'auth'],
+  'node-host': ['package.ts', 'protocol', 'config', 'auth', 'approvals', 'client']
 }
 
 interface Import {

@@ -228,7 +228,8 @@ export class ControlApp extends View {
   }
 
   protected override watches() {
-    return [this.control.session, this.control.devices, this.control.theme]
+    const { session, devices, nodes, approvals, theme } = this.control
+    return [session, devices, nodes, approvals, theme]
   }
 
   protected override get ticking() {
@@ -333,7 +334,8 @@ export class ControlApp extends View {
   }
 
   async #show(path: string): Promise<void> {
-    const page = pages.find((each) => each.path === path)
+    // A request's own address leads to where it is decided.
+    const page = pages.find((each) => each.path === (path.startsWith('/approve/') ? '/approvals' : path))
     this.page = page
     if (!page) {
       this.content = html`<h1>Nothing here</h1><p class="soft">There is no page at this address.</p>`

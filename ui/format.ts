@@ -95,6 +95,7 @@ const methods: Record<string, string> = {
   password: 'Shared password',
   'named-token': 'Named token',
   'device-token': 'Device token',
+  'setup-code': 'One-time code',
   'launch-code': 'Launch link',
   tailscale: 'Tailscale identity',
   'trusted-proxy': 'Identity at the proxy',
@@ -118,6 +119,36 @@ const scopes: Record<string, string> = {
   'operator.pairing': 'Pairing',
   'operator.talk': 'Talk',
   'operator.talk.secrets': 'Talk secrets'
+}
+
+/** What a node is asked to do, in words. */
+export function commandName(command: string): string {
+  return commands[command] ?? commands[`${command.split('.')[0]}.*`] ?? 'Something of its own:'
+}
+
+const commands: Record<string, string> = {
+  'system.run': 'Run any program its policy allows',
+  'system.run.prepare': 'Prepare a program to be approved and run',
+  'system.which': 'Find out which programs it has',
+  'system.notify': 'Show notifications',
+  'system.execApprovals.get': 'Read which programs its policy allows',
+  'system.execApprovals.set': 'Change which programs its policy allows',
+  'fs.listDir': 'List its folders',
+  'mcp.tools.call.v1': 'Call its MCP tools',
+  'canvas.*': 'Draw on its screen',
+  'camera.list': 'Name its cameras',
+  'camera.*': 'Take pictures and clips',
+  'screen.*': 'Record its screen',
+  'location.*': 'Tell where it is',
+  'device.*': 'Tell about itself',
+  'notifications.*': 'Read and act on its notifications',
+  'photos.*': 'Read its photos',
+  'contacts.*': 'Read and add contacts',
+  'calendar.*': 'Read and add appointments',
+  'reminders.*': 'Read and add reminders',
+  'sms.*': 'Read and send messages',
+  'motion.*': 'Tell how it moves',
+  'browser.*': 'Steer its browser'
 }
 
 /** A browser's own name for the device list, `Chrome on Linux`. */

@@ -28,6 +28,8 @@ export interface Access {
   /** Reports whether a verified Tailscale identity lets anybody in (R7). */
   readonly tailscale: boolean
   readonly isOwnAddress: (address: string) => boolean | undefined
+  /** Where a new node may come from without being asked about (`gateway.nodes.pairing.autoApproveCidrs`). */
+  readonly autoApproveCidrs: { has(address: string): boolean }
 }
 
 /** Compiles the access policy; throws on what `startRefusal` refuses. */
@@ -35,6 +37,8 @@ export function compileAccess(gateway: GatewayConfig, machine: Machine): Access 
   const { auth, tailscale, controlUi, publicOrigin } = gateway
   const proxies = compileCidrs(gateway.trustedProxies)
   if ('invalid' in proxies) throw new Error(`gateway.trustedProxies: "${proxies.invalid}" is unusable`)
+  const nodes = compileCidrs(gateway.nodes.pairing.autoApproveCidrs)
+  if ('invalid' in nodes) throw new Error(`gateway.nodes.pairing.autoApproveCidrs: "${nodes.invalid}" is unusable`)
   const proxy = auth.mode === 'trusted-proxy' ? auth.trustedProxy : undefined
   const serves = tailscale.mode !== 'funnel'
   const tailnetOrigin = machine.tailnetName === undefined ? undefined : `https://${machine.tailnetName}`
@@ -55,7 +59,8 @@ export function compileAccess(gateway: GatewayConfig, machine: Machine): Access 
     origins: compileOrigins(origins),
     secret: sharedSecret(gateway),
     tailscale: serves && (auth.allowTailscale ?? tailscale.mode === 'serve'),
-    isOwnAddress: (address) => machine.addresses()?.has(address)
+    isOwnAddress: (address) => machine.addresses()?.has(address),
+    autoApproveCidrs: nodes
   }
 }
 

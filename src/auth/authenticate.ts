@@ -1,4 +1,5 @@
 import type { Role, Scope } from '../protocol/scopes.ts'
+import type { SetupAccess } from '../protocol/setup.ts'
 import { type Access, identityScopes } from './access.ts'
 import { compileCidrs } from './addresses.ts'
 import { Attempts, LoopbackDelay } from './attempts.ts'
@@ -15,7 +16,7 @@ export interface Presented {
   token?: string | undefined
   password?: string | undefined
   deviceToken?: string | undefined
-  launchCode?: string | undefined
+  setupCode?: string | undefined
 }
 
 /** One caller asking to be let in. */
@@ -43,8 +44,8 @@ export interface Authenticated {
   device: { deviceId: string; digest: Buffer; issuedAtMs: number } | undefined
   /** The named token that was shown. */
   token: { id: string; name: string; expiresAtMs: number | undefined } | undefined
-  /** A launch code that the caller's device may spend. */
-  launchCode: Buffer | undefined
+  /** A one-time code that the caller's device may spend, and what it was made for. */
+  code: { digest: Buffer; access: SetupAccess } | undefined
 }
 
 /** Why nobody got in. */
@@ -81,7 +82,11 @@ export interface NamedTokenRecord {
 /** What `Authenticator` asks the stores for; all by digest, so no secret leaves this file. */
 export interface IssuedCredentials {
   findToken(digest: Buffer): Promise<{ deviceId: string; role: Role; scopes: Scope[]; createdAtMs: number } | undefined>
-  findLaunchCode(digest: Buffer): Promise<Scope[] | undefined>
+  /** Looks a one-time code up for the device that presents it; undefined where there is no such code. */
+  presentCode(
+    digest: Buffer,
+    deviceId: string
+  ): Promise<{ access: SetupAccess; scopes: Scope[] } | { refused: string } | undefined>
   findNamedToken(digest: Buffer): Promise<NamedTokenRecord | undefined>
   /** Hears of each use of a named token. */
   namedTokenUsed(id: string, address: string): void
@@ -168,7 +173,7 @@ export class Authenticator {
     if (named?.ok) return named
     const device = accepts(surface, 'device-token') ? await this.#deviceToken(request, guess, counted) : undefined
     if (device?.ok) return device
-    const code = accepts(surface, 'launch-code') ? await this.#launchCode(request, guess) : undefined
+    const code = accepts(surface, 'setup-code') ? await this.#setupCode(request, guess) : undefined
     return code?.ok ? code : (device ?? code ?? named ?? shared)
   }
 
@@ -228,15 +233,16 @@ export class Authenticator {
     return presented.deviceToken ? { ok: false, reason: 'device_token_mismatch' } : undefined
   }
 
-  async #launchCode({ presented, deviceId }: AuthRequest, guess: Guesses): Promise<Found> {
-    const { launchCode } = presented
-    if (!launchCode || deviceId === undefined || guess.locked('bootstrap-token')) return undefined
+  async #setupCode({ presented, deviceId }: AuthRequest, guess: Guesses): Promise<Found> {
+    const { setupCode } = presented
+    if (!setupCode || deviceId === undefined || guess.locked('bootstrap-token')) return undefined
     guess.count('bootstrap-token')
-    const hash = digest(launchCode.trim())
-    const scopes = await this.#issued.findLaunchCode(hash)
-    if (scopes === undefined) return { ok: false, reason: 'bootstrap_token_invalid' }
+    const hash = digest(setupCode.trim())
+    const code = await this.#issued.presentCode(hash, deviceId)
+    if (code === undefined) return { ok: false, reason: 'bootstrap_token_invalid' }
+    if ('refused' in code) return { ok: false, reason: 'bootstrap_token_invalid', detail: code.refused }
     guess.forgive('bootstrap-token')
-    return admit('launch-code', new Set(scopes), { launchCode: hash })
+    return admit('setup-code', new Set(code.scopes), { code: { digest: hash, access: code.access } })
   }
 
   /** Reports whether a client is locked out of shared-secret checks, for answers that carry no credential at all. */
@@ -266,8 +272,8 @@ function sharedText({ gateway }: Access, { surface, presented, ingress }: AuthRe
   }
 }
 
-function typed({ token, password, launchCode }: Presented): boolean {
-  return Boolean(token || password || launchCode)
+function typed({ token, password, setupCode }: Presented): boolean {
+  return Boolean(token || password || setupCode)
 }
 
 function missing(mode: Access['gateway']['auth']['mode']): AuthFailure {
@@ -283,7 +289,7 @@ function comesFrom(cidrs: readonly string[], { client, local }: Ingress): boolea
 function admit(
   method: AuthMethod,
   allowance: Allowance,
-  more: Partial<Pick<Authenticated, 'cap' | 'user' | 'device' | 'token' | 'launchCode'>> = {}
+  more: Partial<Pick<Authenticated, 'cap' | 'user' | 'device' | 'token' | 'code'>> = {}
 ): Authenticated {
   return {
     ok: true,
@@ -293,7 +299,7 @@ function admit(
     user: undefined,
     device: undefined,
     token: undefined,
-    launchCode: undefined,
+    code: undefined,
     ...more
   }
 }

@@ -61,6 +61,14 @@ export function startRefusal(gateway: GatewayConfig): StartRefusal | undefined {
 
 function authRefusal(gateway: GatewayConfig): StartRefusal | undefined {
   const { auth } = gateway
+  const nodes = compileCidrs(gateway.nodes.pairing.autoApproveCidrs)
+  if ('invalid' in nodes) {
+    return refuse(
+      'AUTO_APPROVE_CIDRS_INVALID',
+      `gateway.nodes.pairing.autoApproveCidrs: "${nodes.invalid}" is neither an IP address nor a CIDR that names less than everyone`,
+      set('gateway.nodes.pairing.autoApproveCidrs', '\'["192.168.1.0/24"]\'')
+    )
+  }
   const proxies = compileCidrs(gateway.trustedProxies)
   if ('invalid' in proxies) {
     return refuse(

@@ -1,4 +1,4 @@
-import { isScope, type Scope } from '../protocol/scopes.ts'
+import { isScope, SCOPES, type Scope, satisfies } from '../protocol/scopes.ts'
 
 /** What a credential's stored record allows: a set of scopes, or everything. */
 export type Allowance = ReadonlySet<Scope> | 'all'
@@ -24,6 +24,19 @@ export function grant(requested: readonly string[], allowed: Allowance): Scope[]
   }
   return [...granted]
 }
+
+/**
+ * The scopes of a caller that asks for none by name, as every HTTP caller does: all that its credential allows, within
+ * what it narrowed itself to. `x-openclaw-scopes` is a cap, never a grant.
+ */
+export function scopesOf(caller: { allowance: Allowance; cap: readonly string[] | undefined }): ReadonlySet<Scope> {
+  const allowance = caller.allowance === 'all' ? ALL : caller.allowance
+  const cap = caller.cap === undefined ? ALL : new Set(caller.cap.filter(isScope))
+  if (allowance === ALL && cap === ALL) return ALL
+  return new Set(SCOPES.filter((scope) => satisfies(allowance, scope) && satisfies(cap, scope)))
+}
+
+const ALL: ReadonlySet<Scope> = new Set(SCOPES)
 
 /** Reports whether an allowance contains a scope; `operator.admin` contains every scope. */
 export function covers(allowed: Allowance, scope: Scope): boolean {

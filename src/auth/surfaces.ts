@@ -12,7 +12,7 @@ export type AuthMethod =
   | 'password'
   | 'named-token'
   | 'device-token'
-  | 'launch-code'
+  | 'setup-code'
   | 'trusted-proxy'
   | 'tailscale'
 
@@ -33,7 +33,7 @@ const table: Record<Exclude<Surface, 'probe' | 'static'>, readonly AuthMethod[]>
     'trusted-proxy',
     'device-token',
     'tailscale',
-    'launch-code'
+    'setup-code'
   ]
 }
 

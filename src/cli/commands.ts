@@ -23,7 +23,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: 'Show what the gateway is and how it is reached',
     load: () => import('./commands/status.ts')
   },
+  { name: 'devices', summary: 'Let devices in, and end their access', load: () => import('./commands/devices.ts') },
+  { name: 'qr', summary: 'Pair a phone or a node with a QR code', load: () => import('./commands/qr.ts') },
+  {
+    name: 'tunnel',
+    summary: 'Keep an SSH tunnel to the gateway up',
+    load: () => import('./commands/tunnel.ts')
+  },
   { name: 'tokens', summary: 'Make, list and revoke named tokens', load: () => import('./commands/tokens.ts') },
+  {
+    name: 'approvals',
+    summary: 'Say what agents may run, and answer what waits',
+    load: () => import('./commands/approvals.ts')
+  },
+  { name: 'nodes', summary: 'See, approve and use the machines lent to it', load: () => import('./commands/nodes.ts') },
+  { name: 'node', summary: 'Let a gateway run commands on this machine', load: () => import('./commands/node.ts') },
   { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
   {
     name: 'doctor',
@@ -45,6 +59,8 @@ export const EXAMPLES: readonly (readonly [command: string, what: string])[] = [
   ['openclaw gateway', 'start the gateway in this terminal'],
   ['openclaw dashboard', 'open the Control UI, signed in'],
   ['openclaw health', 'ask the gateway on this host how it is'],
+  ['openclaw devices approve --latest', 'let the device in that just asked'],
+  ['openclaw nodes run --node kitchen -- uname -a', 'run a program on a node'],
   ['openclaw config get gateway.port', 'read a setting'],
   ['openclaw gateway call system-presence --json', 'call any method'],
   ['openclaw --profile test gateway --port 19100', 'run a second, separate gateway']

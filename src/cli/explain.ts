@@ -1,6 +1,8 @@
-import { ConnectFailure, nobodyListens } from '../client/connect.ts'
+import { nobodyListens } from '../client/connect.ts'
+import { ConnectFailure } from '../client/connect-failure.ts'
 import { GatewayError, refusalDetails } from '../client/core.ts'
 import type { Credentials } from '../client/credentials.ts'
+import { ClientError } from '../client/errors.ts'
 import { describeEndpoint, type Endpoint } from '../client/target.ts'
 import { isLoopbackUrl } from '../client/url-policy.ts'
 import { CliError } from './io.ts'
@@ -17,7 +19,11 @@ function explainConnect(failure: ConnectFailure): CliError {
   const { reason, endpoint } = failure
   const where = describeEndpoint(endpoint)
   const extra = { gateway: { url: where, urlSource: endpoint.source } }
-  const transport = { cause: reason, type: 'gateway_transport_error', extra }
+  const transport = { cause: failure, type: 'gateway_transport_error', extra }
+  if (reason.cause instanceof ClientError) {
+    const { code, message, fix } = reason.cause
+    return new CliError(code, message, { ...transport, fix })
+  }
   if (nobodyListens(reason)) return unreachable(failure, transport)
   if (reason.code === 'TIMEOUT') {
     return new CliError('GATEWAY_TIMEOUT', `the gateway at ${where} did not answer in time`, {
@@ -31,11 +37,17 @@ function explainConnect(failure: ConnectFailure): CliError {
       fix: `check that a gateway listens there: curl ${where.replace(/^ws/, 'http')}/healthz`
     })
   }
+  if (reason.code === 'UNAVAILABLE') {
+    return new CliError('UNAVAILABLE', `the gateway at ${where} takes nobody at the moment: ${reason.message}`, {
+      ...transport,
+      fix: fixOf(reason) ?? 'try again in a few seconds'
+    })
+  }
   const code = refusalDetails(reason).code ?? reason.code
   const sent = describeSent(failure.credentials)
   return new CliError(code, `the gateway at ${where} refused the connection: ${reason.message}${sent}`, {
     fix: fixOf(reason, endpoint, failure.credentials),
-    cause: reason,
+    cause: failure,
     type: 'gateway_auth_error',
     extra
   })
@@ -57,10 +69,12 @@ function unreachable(failure: ConnectFailure, options: ConstructorParameters<typ
 }
 
 function describeSent(credentials: Credentials | undefined): string {
-  const sent = [credentials?.token, credentials?.password]
+  const sent = [credentials?.token, credentials?.password, credentials?.deviceToken]
     .filter((credential) => credential !== undefined)
     .map((credential) => (credential.source === 'explicit' ? 'the one given' : credential.source))
-  return sent.length === 0 ? '' : ` (sent: ${sent.join(', ')})`
+  if (sent.length > 0) return ` (sent: ${sent.join(', ')})`
+  const tried = credentials?.chain.map(({ source }) => source) ?? []
+  return tried.length === 0 ? '' : ` (nothing was sent; not set: ${tried.join(', ')})`
 }
 
 function fixOf(error: GatewayError, endpoint?: Endpoint, credentials?: Credentials): string | undefined {

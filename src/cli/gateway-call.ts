@@ -17,18 +17,27 @@ export interface TargetOptions {
   port?: string
   token?: string
   password?: string
+  tlsFingerprint?: string
+  expectUrl?: string
   timeout?: string
   json?: boolean
 }
 
-/** Adds `--url`, `--port`, `--token`, `--password`, `--timeout` and `--json` to a command (R21). */
-export function addTargetOptions(command: Command, timeoutMs: number): Command {
+/**
+ * Adds `--url`, `--port`, `--token`, `--password`, `--tls-fingerprint`, `--expect-url`, `--timeout` and `--json` to a
+ * command (R21); without a time, the command has a `--timeout` of its own.
+ */
+export function addTargetOptions(command: Command, timeoutMs?: number): Command {
+  if (timeoutMs !== undefined) {
+    command.option('--timeout <ms>', 'How long to wait, in milliseconds', String(timeoutMs))
+  }
   return command
     .option('--url <url>', 'Gateway WebSocket URL; needs --token or --password beside it')
     .option('--port <port>', 'A gateway on this host, by its port')
     .option('--token <token>', 'Gateway token')
     .option('--password <password>', 'Gateway password')
-    .option('--timeout <ms>', 'How long to wait, in milliseconds', String(timeoutMs))
+    .option('--tls-fingerprint <pin>', 'SHA-256 of the certificate that a wss:// gateway must show')
+    .option('--expect-url <url>', 'Refuse unless the gateway comes to be at this URL')
     .option('--json', 'Print JSON')
 }
 
@@ -50,7 +59,16 @@ export function placesOf(io: Io): { paths: Paths; env: Readonly<Record<string, s
 export async function withGateway<T>(
   io: Io,
   options: TargetOptions,
-  wants: { scopes: readonly Scope[]; purpose?: Purpose; timeoutMs: number; mode?: 'local' | 'remote' },
+  wants: {
+    scopes: readonly Scope[]
+    purpose?: Purpose
+    timeoutMs: number
+    mode?: 'local' | 'remote'
+    ssh?: ConnectOptions['ssh']
+    onEvent?: ConnectOptions['onEvent']
+    /** Shows no progress: the work has output of its own. */
+    silent?: boolean
+  },
   work: (connection: Connection) => Promise<T>
 ): Promise<T> {
   const { paths, env } = placesOf(io)
@@ -64,8 +82,12 @@ export async function withGateway<T>(
     port: options.port === undefined ? undefined : parsePort(options.port),
     token: options.token,
     password: options.password,
+    tlsFingerprint: options.tlsFingerprint,
+    expectUrl: options.expectUrl,
     mode: wants.mode,
+    ssh: wants.ssh,
     timeoutMs: wants.timeoutMs,
+    ...(wants.onEvent === undefined ? {} : { onEvent: wants.onEvent }),
     onWarning: (text) => io.stderr(`warning: ${text}`)
   }
   // Here and not above: help, `gateway run` and mistakes need no WebSocket.
@@ -79,7 +101,7 @@ export async function withGateway<T>(
     }
   }
   try {
-    return await withProgress(io, 'Waiting for the gateway', run())
+    return await (wants.silent === true ? run() : withProgress(io, 'Waiting for the gateway', run()))
   } catch (error) {
     const { explain } = await import('./explain.ts')
     throw explain(error)

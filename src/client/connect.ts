@@ -1,11 +1,20 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config, Paths } from '../config/types.ts'
-import type { ClientInfo, EventFrame, HelloOk } from '../protocol/frames.ts'
+import type { AuthClaim, ClientInfo, EventFrame, HelloOk } from '../protocol/frames.ts'
 import type { Scope } from '../protocol/scopes.ts'
+import { ConnectFailure, type Tried } from './connect-failure.ts'
 import { GatewayClient, GatewayError } from './core.ts'
-import { type Credentials, type Purpose, resolveCredentials } from './credentials.ts'
-import { openPinned, openUnix, openUrl } from './node-socket.ts'
-import { describeEndpoint, type Endpoint, resolveTargets } from './target.ts'
+import { type Credentials, given, type Purpose, resolveCredentials } from './credentials.ts'
+import { ClientError } from './errors.ts'
+import { type AcceptedTls, type GatewayTls, tlsFor } from './gateway-tls.ts'
+import type { HostDevice } from './host-device.ts'
+import { KnownGateways } from './known-gateways.ts'
+import { openUnix, openUrl } from './node-socket.ts'
+import type { SshChoice } from './ssh/endpoints.ts'
+import type { TunnelFacts } from './ssh/tunnel.ts'
+import { describeEndpoint, type Endpoint, resolveTargets, type TargetInput } from './target.ts'
+import type { SocketLike } from './types.ts'
+import { isLoopbackUrl } from './url-policy.ts'
 
 /** What one configured connection is told. */
 export interface ConnectOptions {
@@ -19,8 +28,14 @@ export interface ConnectOptions {
   port?: number | undefined
   token?: string | undefined
   password?: string | undefined
+  /** A pin given by hand: the certificate that this one connection accepts (R34). */
+  tlsFingerprint?: string | undefined
+  /** The URL that the target must come to; anything else is refused before it is connected to. */
+  expectUrl?: string | undefined
   /** Picks one side where the configuration would choose: a probe looks at both. */
   mode?: 'local' | 'remote' | undefined
+  /** Picks one way through ssh where the configuration would try two. */
+  ssh?: SshChoice | undefined
   /** For the handshake, in milliseconds. */
   timeoutMs: number
   onEvent?: (frame: EventFrame) => void
@@ -35,64 +50,82 @@ export interface Connection {
   endpoint: Endpoint
   /** Undefined on the owner's socket, which needs none. */
   credentials: Credentials | undefined
-  /** Places that were tried before, with what happened there. */
-  tried: readonly { endpoint: Endpoint; error: GatewayError }[]
-}
-
-/** A connection that did not come about: the last place that was tried, and why it failed there. */
-export class ConnectFailure extends Error {
-  readonly reason: GatewayError
-  readonly endpoint: Endpoint
-  readonly credentials: Credentials | undefined
-  readonly tried: Connection['tried']
-
-  constructor(
-    reason: GatewayError,
-    endpoint: Endpoint,
-    credentials: Credentials | undefined,
-    tried: Connection['tried']
-  ) {
-    super(`${describeEndpoint(endpoint)}: ${reason.message}`, { cause: reason })
-    this.name = 'ConnectFailure'
-    this.reason = reason
-    this.endpoint = endpoint
-    this.credentials = credentials
-    this.tried = tried
-  }
+  /** Undefined without TLS. */
+  tls: AcceptedTls | undefined
+  /** The tunnel that it goes through; undefined without one. */
+  tunnel: TunnelFacts | undefined
+  tried: Tried
 }
 
 /** Connects to the configured gateway: the owner's socket on its host, else the URL that flags, environment and file name. */
 export async function connectConfigured(options: ConnectOptions): Promise<Connection> {
   const { config, problem } = await readConfig(options)
-  const endpoints = resolveTargets({
-    url: options.url,
-    port: options.port,
-    hasCredential: given(options.token) || given(options.password),
-    envUrl: options.mode === undefined ? options.env.OPENCLAW_GATEWAY_URL : undefined,
-    mode: options.mode ?? config?.gateway.mode,
-    remoteUrl: config?.gateway.remote.url,
-    localPort: config?.gateway.port ?? options.paths.defaultPort ?? 18789,
-    localTls: config?.gateway.tls.enabled ?? false,
-    localSocket: options.paths.localSocket
-  })
+  const targets = targetsOf(options, config)
+  const endpoints = expected(
+    (await tunnelEndpoints(options, config, targets)) ?? resolveTargets(targets),
+    options.expectUrl
+  )
+  const known = new KnownGateways(options.paths.stateDir)
   const tried: { endpoint: Endpoint; error: GatewayError }[] = []
   for (const endpoint of endpoints) {
     // A broken file must not lock the owner out: the socket needs nothing from it. Everything else does.
     if (problem !== undefined && endpoint.kind === 'url' && endpoint.destination !== 'explicit') throw problem
-    const credentials = endpoint.kind === 'socket' ? undefined : await credentialsFor(endpoint, options, config)
+    const credentials = endpoint.kind === 'socket' ? undefined : await credentialsFor(endpoint, options, config, known)
     try {
-      const connected = await connectTo(endpoint, options, credentials, config)
+      const connected = await connectTo(endpoint, { options, credentials, config, known })
       if (problem instanceof Error) options.onWarning?.(problem.message)
       return { ...connected, endpoint, credentials, tried }
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error
-      if (endpoint === endpoints.at(-1) || !nobodyListens(error)) {
+      if (endpoint === endpoints.at(-1) || !(nobodyListens(error) || standingFailed(error, endpoint))) {
         throw new ConnectFailure(error, endpoint, credentials, tried)
       }
       tried.push({ endpoint, error })
     }
   }
   throw new Error('unreachable: there is always an endpoint')
+}
+
+function targetsOf(options: ConnectOptions, config: Config | undefined): TargetInput {
+  return {
+    url: options.url,
+    port: options.port,
+    hasCredential: [options.token, options.password, options.tlsFingerprint].some(given),
+    envUrl: options.mode === undefined ? options.env.OPENCLAW_GATEWAY_URL : undefined,
+    mode: options.mode ?? config?.gateway.mode,
+    remoteUrl: config?.gateway.remote.url,
+    localPort: config?.gateway.port ?? options.paths.defaultPort ?? 18789,
+    localTls: config?.gateway.tls.enabled ?? false,
+    localSocket: options.paths.localSocket
+  }
+}
+
+async function tunnelEndpoints(
+  { ssh, token, password, paths }: ConnectOptions,
+  config: Config | undefined,
+  { url, port, envUrl, mode }: TargetInput
+): Promise<readonly Endpoint[] | undefined> {
+  const remote = config?.gateway.remote
+  if (ssh?.target === undefined && remote?.sshTarget === undefined) return undefined
+  const elsewhere = url !== undefined || port !== undefined || given(envUrl) || mode !== 'remote'
+  if (elsewhere && ssh === undefined) return undefined
+  // Most connections go through none.
+  const { sshEndpoints } = await import('./ssh/endpoints.ts')
+  const endpoints = sshEndpoints(remote, paths.home, ssh)
+  const foreign = endpoints?.some((endpoint) => endpoint.destination === 'explicit')
+  if (foreign !== true || given(token) || given(password)) return endpoints
+  const message = 'missing credentials: a host given by hand never gets the credentials of the configured one'
+  throw new ClientError('CREDENTIALS_MISSING', message, { fix: 'pass --token or --password with --ssh' })
+}
+
+function expected(endpoints: readonly Endpoint[], url: string | undefined): readonly Endpoint[] {
+  if (url === undefined) return endpoints
+  const same = endpoints.filter((endpoint) => describeEndpoint(endpoint) === url.trim().replace(/\/$/, ''))
+  if (same.length > 0) return same
+  const now = endpoints.map(describeEndpoint).join(' or ')
+  throw new ClientError('TARGET_CHANGED', `the gateway is not the one that --expect-url names; it would be ${now}`, {
+    fix: 'openclaw auth explain'
+  })
 }
 
 async function readConfig(options: ConnectOptions): Promise<{ config: Config | undefined; problem: unknown }> {
@@ -106,7 +139,8 @@ async function readConfig(options: ConnectOptions): Promise<{ config: Config | u
 function credentialsFor(
   endpoint: Endpoint & { kind: 'url' },
   options: ConnectOptions,
-  config: Config | undefined
+  config: Config | undefined,
+  known: KnownGateways
 ): Promise<Credentials> {
   const auth = config?.gateway.auth
   return resolveCredentials({
@@ -115,67 +149,129 @@ function credentialsFor(
     explicit: { token: options.token, password: options.password },
     env: options.env,
     fileSecret: async (key) => config?.fileSecret(key),
-    authMode: auth?.modeExplicit === true ? auth.mode : undefined
+    authMode: auth?.modeExplicit === true ? auth.mode : undefined,
+    deviceToken: async () => (await known.find(endpoint.url.origin))?.device?.token
   })
+}
+
+interface Attempt {
+  options: ConnectOptions
+  credentials: Credentials | undefined
+  config: Config | undefined
+  known: KnownGateways
 }
 
 async function connectTo(
   endpoint: Endpoint,
-  options: ConnectOptions,
-  credentials: Credentials | undefined,
-  config: Config | undefined
-): Promise<{ client: GatewayClient; hello: HelloOk }> {
-  const auth = {
-    ...(credentials?.token === undefined ? {} : { token: credentials.token.value }),
-    ...(credentials?.password === undefined ? {} : { password: credentials.password.value })
-  }
-  const createSocket = await socketFactory(endpoint, options.timeoutMs, config)
-  // Without a credential only a backend keeps its scopes (`gateway.auth.mode: "none"`).
-  const anonymous = endpoint.kind === 'url' && Object.keys(auth).length === 0
+  attempt: Attempt
+): Promise<Pick<Connection, 'client' | 'hello' | 'tls' | 'tunnel'>> {
+  const { options, credentials } = attempt
+  const auth = claimOf(credentials)
+  const device = await deviceFor(endpoint, attempt)
+  const way = await wayTo(endpoint, attempt)
   const client = new GatewayClient({
-    createSocket,
-    client: anonymous ? { ...options.client, id: 'gateway-client', mode: 'backend' } : options.client,
-    scopes: [...options.scopes],
+    createSocket: way.open,
+    ...introduction(endpoint, attempt, device),
+    device: device?.signer,
     handshakeTimeoutMs: options.timeoutMs,
-    auth: () => (Object.keys(auth).length === 0 ? undefined : auth),
+    auth: () => auth,
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent })
   })
-  return { client, hello: await client.connect() }
+  const hello = await client.connect()
+  // What is learned is for the next time; that it cannot be kept does not undo this one.
+  await Promise.all([way.tls?.remember(), device?.remember(hello)]).catch((error: Error) =>
+    options.onWarning?.(error.message)
+  )
+  return { client, hello, tls: way.tls?.accepted(), tunnel: way.tunnel }
 }
 
-async function socketFactory(endpoint: Endpoint, timeoutMs: number, config: Config | undefined) {
-  if (endpoint.kind === 'socket') return () => openUnix(endpoint.path)
-  const pin = endpoint.url.protocol === 'wss:' && config !== undefined ? await pinFor(endpoint, config) : undefined
-  if (pin === undefined) return () => openUrl(endpoint.url)
-  try {
-    const verified = await openPinned(endpoint.url, pin.fingerprint, timeoutMs, pin.fix)
-    return () => openUrl(endpoint.url, verified)
-  } catch (error) {
-    if (error instanceof Error && !('fix' in error)) {
-      throw new GatewayError('CONNECTION_FAILED', error.message, { cause: error })
-    }
-    throw error
+function claimOf(credentials: Credentials | undefined): AuthClaim | undefined {
+  const { token, password, deviceToken } = credentials ?? {}
+  const claim = {
+    ...(token === undefined ? {} : { token: token.value }),
+    ...(password === undefined ? {} : { password: password.value }),
+    ...(deviceToken === undefined ? {} : { deviceToken: deviceToken.value })
   }
+  return Object.keys(claim).length === 0 ? undefined : claim
 }
 
-// Whoever can read the certificate of this host's gateway needs nobody to vouch for it.
-async function pinFor(
-  { destination }: Endpoint & { kind: 'url' },
-  { gateway }: Config
-): Promise<{ fingerprint: string; fix?: string } | undefined> {
-  if (destination === 'local') {
-    const { certificatePin } = await import('./certificate-pin.ts')
-    const fingerprint = await certificatePin(gateway.tls.certPath)
-    if (fingerprint === undefined) return undefined
-    return { fingerprint, fix: `compare "openclaw status" with ${gateway.tls.certPath}, or restart the gateway` }
+// To a gateway elsewhere a shared secret alone says too little: it grants nothing to whoever is no paired device. Nothing
+// is begun by those who only look.
+async function deviceFor(
+  endpoint: Endpoint,
+  { options, credentials, known }: Attempt
+): Promise<HostDevice | undefined> {
+  if (endpoint.kind === 'socket' || isLoopbackUrl(endpoint.url) || claimOf(credentials) === undefined) return undefined
+  const { hostDevice } = await import('./host-device.ts')
+  return hostDevice(endpoint.url.origin, known, !onlyLooks(options))
+}
+
+function onlyLooks({ purpose }: ConnectOptions): boolean {
+  return purpose === 'probe' || purpose === 'status'
+}
+
+function introduction(
+  endpoint: Endpoint,
+  { options, credentials }: Attempt,
+  device: HostDevice | undefined
+): { client: ClientInfo; scopes: string[] } {
+  const { client, scopes } = options
+  // Without a credential only a backend keeps its scopes (`gateway.auth.mode: "none"`).
+  if (endpoint.kind === 'url' && claimOf(credentials) === undefined) {
+    return { client: { ...client, id: 'gateway-client', mode: 'backend' }, scopes: [...scopes] }
   }
-  const fingerprint = destination === 'remote' ? gateway.remote.tlsFingerprint : undefined
-  return fingerprint === undefined ? undefined : { fingerprint }
+  if (device === undefined || !onlyLooks(options)) return { client, scopes: [...scopes] }
+  // To ask for more than a device has would ask its gateway's owner for it.
+  return { client: { ...client, mode: 'probe' }, scopes: [...(device.scopes.length > 0 ? device.scopes : scopes)] }
+}
+
+interface Way {
+  open(): SocketLike
+  tls?: GatewayTls | undefined
+  tunnel?: TunnelFacts | undefined
+}
+
+async function wayTo(endpoint: Endpoint, { options, config, known }: Attempt): Promise<Way> {
+  if (endpoint.kind === 'socket') return { open: () => openUnix(endpoint.path) }
+  const { url, tunnel } = endpoint
+  const { timeoutMs, tlsFingerprint, onWarning } = options
+  const tls = await tlsFor(endpoint, {
+    gateway: config?.gateway,
+    known,
+    fingerprint: tlsFingerprint,
+    timeoutMs,
+    onWarning
+  })
+  const headers = await headersFor(endpoint, config, onWarning)
+  if (tunnel === undefined) return { open: () => openUrl(url, { tls: tls?.options, headers }), tls }
+  const { openTunnel } = await import('./ssh/tunnel.ts')
+  const { stream, facts } = await openTunnel(url, tunnel, { env: options.env, timeoutMs })
+  return { open: () => openUrl(url, { tls: tls?.options, headers, stream }), tls, tunnel: facts }
+}
+
+async function headersFor(
+  { url, destination }: Endpoint & { kind: 'url' },
+  config: Config | undefined,
+  onWarning: ConnectOptions['onWarning']
+): Promise<Record<string, string>> {
+  if (destination !== 'remote' || config === undefined || config.gateway.remote.edgeAuth.length === 0) return {}
+  if (url.protocol !== 'wss:') {
+    onWarning?.(`gateway.remote.edgeAuth goes over wss:// alone; none of it is sent to ${url.origin}`)
+    return {}
+  }
+  const { edgeHeaders } = await import('./edge-auth.ts')
+  return edgeHeaders(url, config)
 }
 
 /** Reports whether nobody answered at a place, so that the next one may be tried. */
 export function nobodyListens(error: GatewayError): boolean {
   return error.code === 'CONNECTION_FAILED' && NOBODY.has(systemCode(error.cause) ?? '')
+}
+
+// The tunnel that is up may be nobody's, or may lead nowhere any more.
+function standingFailed({ code, cause }: GatewayError, endpoint: Endpoint): boolean {
+  if (endpoint.kind === 'socket' || endpoint.tunnel?.opens !== false || cause instanceof ClientError) return false
+  return code === 'CONNECTION_FAILED' || code === 'CONNECTION_LOST' || code === 'TIMEOUT'
 }
 
 const NOBODY = new Set(['ENOENT', 'ENOTDIR', 'ECONNREFUSED', 'EACCES', 'EPERM', 'ENOTSOCK'])
@@ -184,8 +280,4 @@ function systemCode(cause: unknown): string | undefined {
   if (typeof cause !== 'object' || cause === null) return undefined
   if ('code' in cause && typeof cause.code === 'string') return cause.code
   return 'errors' in cause && Array.isArray(cause.errors) ? systemCode(cause.errors[0]) : undefined
-}
-
-function given(value: string | undefined): boolean {
-  return value !== undefined && value.trim() !== ''
 }

@@ -1,7 +1,9 @@
 import type { ConnectParams, EventFrame, HelloOk, ResponseFrame } from '../protocol/frames.ts'
+import type { MethodName, MethodParams, MethodResult } from '../protocol/methods.ts'
 import { retryDelay } from './backoff.ts'
 import { devicePayload } from './device-payload.ts'
 import { GatewayError } from './gateway-error.ts'
+import { type Listener, type SubscribeCall, Subscriptions } from './subscriptions.ts'
 import type { GatewayClientOptions, SocketLike } from './types.ts'
 
 export { GatewayError, type RefusalDetails, refusalDetails } from './gateway-error.ts'
@@ -9,9 +11,19 @@ export type { ClientState, DeviceSigner, GatewayClientOptions, SocketLike } from
 
 const PROTOCOL = 4
 const MAX_PENDING = 1_024
+// More than this waits only for a gateway that does not read.
+const MAX_BUFFERED = 16 * 1024 * 1024
 const CLOSE_NORMAL = 1000
 const CLOSE_TICK_TIMEOUT = 4000
 const OPEN = 1
+
+/** How one call is made. */
+export interface RequestOptions {
+  timeoutMs?: number
+  /** Waits past the answer that says "accepted" for the one that says what came of it. */
+  expectFinal?: boolean
+  signal?: AbortSignal
+}
 
 interface Pending {
   expectFinal: boolean
@@ -22,6 +34,7 @@ interface Pending {
 export class GatewayClient {
   readonly #options: GatewayClientOptions
   readonly #pending = new Map<string, Pending>()
+  readonly #subscriptions = new Subscriptions()
   #socket: SocketLike | undefined
   #open = false
   #started = false
@@ -40,15 +53,31 @@ export class GatewayClient {
     return new Promise((resolve, reject) => void this.#run(resolve, reject))
   }
 
-  /** Calls a method and resolves with its payload. */
-  request<T = unknown>(
-    method: string,
-    params?: unknown,
-    options: { timeoutMs?: number; expectFinal?: boolean; signal?: AbortSignal } = {}
-  ): Promise<T> {
+  /**
+   * Hears an event (`*`: every one) until the returned function is called, over every connection that is to come. With
+   * `call`, the gateway is asked for the event, now and after every reconnection. Of events that were missed in between
+   * nothing is known: `onHello` is the place to read anew.
+   */
+  subscribe(event: string, listener: Listener, call?: SubscribeCall): () => void {
+    const end = this.#subscriptions.add(event, listener, call)
+    if (this.#open && call !== undefined) this.#ask(call)
+    return end
+  }
+
+  /**
+   * Calls a method and resolves with its payload. Rejects at once, as retryable, while nobody is connected, too many calls
+   * wait, or the gateway does not read what it is sent.
+   */
+  request<M extends MethodName>(method: M, params?: MethodParams<M>, options?: RequestOptions): Promise<MethodResult<M>>
+  request<T = unknown>(method: string, params?: unknown, options?: RequestOptions): Promise<T>
+  request(method: string, params?: unknown, options: RequestOptions = {}): Promise<unknown> {
     const socket = this.#socket
     if (!this.#open || socket?.readyState !== OPEN) {
       return Promise.reject(new GatewayError('CONNECTION_LOST', 'not connected to the gateway', { retryable: true }))
+    }
+    if ((socket.bufferedAmount ?? 0) > MAX_BUFFERED) {
+      const message = 'the gateway does not read what it is sent'
+      return Promise.reject(new GatewayError('UNAVAILABLE', message, { retryable: true }))
     }
     if (this.#pending.size >= MAX_PENDING) {
       return Promise.reject(new GatewayError('UNAVAILABLE', 'too many calls in flight', { retryable: true }))
@@ -56,7 +85,7 @@ export class GatewayClient {
     const { signal, expectFinal = false, timeoutMs = this.#options.requestTimeoutMs ?? 30_000 } = options
     if (signal?.aborted) return Promise.reject(signal.reason)
     const id = `r${++this.#nextId}`
-    return new Promise<T>((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       const abort = () => settle({ error: signal?.reason })
       const timer = setTimeout(
         () => settle({ error: new GatewayError('TIMEOUT', `${method} was not answered within ${timeoutMs} ms`) }),
@@ -67,7 +96,7 @@ export class GatewayClient {
         signal?.removeEventListener('abort', abort)
         this.#pending.delete(id)
         if ('error' in outcome) reject(outcome.error)
-        else resolve(outcome.payload as T)
+        else resolve(outcome.payload)
       }
       signal?.addEventListener('abort', abort, { once: true })
       this.#pending.set(id, { expectFinal, settle })
@@ -84,8 +113,8 @@ export class GatewayClient {
   close(): void {
     if (this.#stopped) return
     this.#stopped = true
-    this.#socket?.close(CLOSE_NORMAL)
     this.#rejectPending(new GatewayError('CLOSED', 'the client was closed'))
+    this.#socket?.close(CLOSE_NORMAL)
     this.#wake?.()
   }
 
@@ -100,7 +129,8 @@ export class GatewayClient {
         resolve(hello)
       })
       if (this.#stopped) break
-      const delay = this.#options.reconnect ? retryDelay(error, failures++) : undefined
+      const { reconnect, retry = retryDelay } = this.#options
+      const delay = reconnect ? retry(error, failures++) : undefined
       if (delay === undefined) {
         this.#stopped = true
         this.#options.onState?.(opened ? { phase: 'stopped', error } : { phase: 'refused', error })
@@ -154,6 +184,7 @@ export class GatewayClient {
           if (Date.now() - heardAt <= silence) return
           end(new GatewayError('CONNECTION_LOST', 'tick timeout', { closeCode: CLOSE_TICK_TIMEOUT }))
         }, silence / 4)
+        for (const call of this.#subscriptions.calls()) this.#ask(call)
         this.#options.onHello?.(hello)
         this.#options.onState?.({ phase: 'open', hello })
         onOpen(hello)
@@ -191,11 +222,12 @@ export class GatewayClient {
           seq = frame.seq
         }
         this.#options.onEvent?.(frame)
+        this.#subscriptions.tell(frame, (error) => this.#options.onListenerError?.(error, frame))
       })
       // The close event follows and ends the session; this one only knows why.
       let failure: unknown
       socket.addEventListener('error', (event) => {
-        failure = 'error' in event ? event.error : undefined
+        failure ??= 'error' in event ? event.error : undefined
       })
       socket.addEventListener('close', ({ code, reason }) => {
         const why = reason || (failure instanceof Error ? failure.message : '')
@@ -208,6 +240,10 @@ export class GatewayClient {
         )
       })
     })
+  }
+
+  #ask({ method, params }: SubscribeCall): void {
+    this.request(method, params).catch((error) => this.#options.onSubscribeError?.(error, method))
   }
 
   async #connectParams(nonce: string): Promise<ConnectParams> {

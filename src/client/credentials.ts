@@ -1,15 +1,28 @@
-import { digest, fingerprint } from '../auth/secrets.ts'
 import type { ClientSecretKey } from '../config/types.ts'
 import { ClientError } from './errors.ts'
 
 /** How the destination was chosen; that alone decides which credentials may go there. */
 export type Destination = 'explicit' | 'environment' | 'local' | 'remote'
 
-/** What the connection is for: probes are strict (R28), a node host ignores client credentials in local mode (R27). */
-export type Purpose = 'call' | 'probe' | 'node-host'
+/**
+ * What the connection is for: probes and status checks are strict (R28), a node host ignores client credentials in local
+ * mode (R27), a channel's monitor is a call like any other (R30).
+ */
+export const PURPOSES = ['call', 'probe', 'status', 'node-host', 'channel-monitor'] as const
+
+/** One of those. */
+export type Purpose = (typeof PURPOSES)[number]
+
+/** What kind of secret a place holds. */
+export type CredentialKind = 'token' | 'password' | 'device-token'
 
 /** Where a credential came from. */
-export type CredentialSource = 'explicit' | 'OPENCLAW_GATEWAY_TOKEN' | 'OPENCLAW_GATEWAY_PASSWORD' | ClientSecretKey
+export type CredentialSource =
+  | 'explicit'
+  | 'OPENCLAW_GATEWAY_TOKEN'
+  | 'OPENCLAW_GATEWAY_PASSWORD'
+  | ClientSecretKey
+  | 'paired device'
 
 /** A credential, and where it came from. The value is never logged. */
 export interface Credential {
@@ -19,7 +32,7 @@ export interface Credential {
 
 /** One place that was looked at, in order. */
 export interface ChainStep {
-  credential: 'token' | 'password'
+  credential: CredentialKind
   source: CredentialSource
   outcome: 'used' | 'unset' | 'unresolved'
 }
@@ -28,6 +41,8 @@ export interface ChainStep {
 export interface Credentials {
   token: Credential | undefined
   password: Credential | undefined
+  /** What the gateway issued to this host's device; only where neither of the others was found. */
+  deviceToken: Credential | undefined
   chain: readonly ChainStep[]
 }
 
@@ -43,9 +58,11 @@ export interface CredentialInput {
   fileSecret: (key: ClientSecretKey) => Promise<string | undefined>
   /** `gateway.auth.mode` when written: in local mode the credential that it excludes is not looked for. */
   authMode?: string | undefined
+  /** Reads the device token that the configured remote gateway has issued to this host. */
+  deviceToken?: (() => Promise<string | undefined>) | undefined
 }
 
-type Chain = readonly Exclude<CredentialSource, 'explicit'>[]
+type Chain = readonly Exclude<CredentialSource, 'explicit' | 'paired device'>[]
 
 const ENV_TOKEN = 'OPENCLAW_GATEWAY_TOKEN'
 const ENV_PASSWORD = 'OPENCLAW_GATEWAY_PASSWORD'
@@ -59,7 +76,7 @@ export function credentialChain(destination: Destination, purpose: Purpose): Rec
     case 'environment':
       return { token: [ENV_TOKEN], password: [ENV_PASSWORD] }
     case 'remote':
-      if (purpose === 'probe')
+      if (isStrict(purpose))
         return { token: ['gateway.remote.token'], password: [ENV_PASSWORD, 'gateway.remote.password'] }
       return {
         token: ['gateway.remote.token', ENV_TOKEN, 'gateway.auth.token'],
@@ -76,54 +93,9 @@ export function credentialChain(destination: Destination, purpose: Purpose): Rec
   }
 }
 
-/** One place where a credential may be, and what came of it; never a value. */
-export interface Explained {
-  credential: 'token' | 'password'
-  source: CredentialSource
-  outcome: 'used' | 'set' | 'unset' | 'skipped' | 'unresolved'
-  /** The first 8 hex digits of the secret's SHA-256. */
-  fingerprint?: string
-  reason?: string
-}
-
-/** What `resolveCredentials` does with every place, those included that it never reaches. */
-export async function explainCredentials(input: CredentialInput): Promise<Explained[]> {
-  const explicit = [take('token', input), take('password', input)].filter((step) => step !== undefined)
-  const found = await resolveCredentials(input).catch((): Partial<Credentials> => ({}))
-  const excluded = excludedBy(input)
-  const chains = credentialChain(input.destination, input.purpose)
-  const places = (['token', 'password'] as const).flatMap((credential) =>
-    chains[credential].map((source) => ({ credential, source }))
-  )
-  const others = places.map(async ({ credential, source }): Promise<Explained> => {
-    if (credential === excluded) {
-      return { credential, source, outcome: 'skipped', reason: `gateway.auth.mode is "${input.authMode}"` }
-    }
-    try {
-      const value = await read(source, input)
-      if (!given(value)) return { credential, source, outcome: 'unset' }
-      const used = explicit.length === 0 && found[credential]?.source === source
-      return { credential, source, outcome: used ? 'used' : 'set', ...printOf(value) }
-    } catch (error) {
-      return { credential, source, outcome: 'unresolved', reason: (error as Error).message }
-    }
-  })
-  return [...explicit, ...(await Promise.all(others))]
-}
-
-function take(credential: 'token' | 'password', { explicit }: CredentialInput): Explained | undefined {
-  const value = explicit[credential]
-  return given(value) ? { credential, source: 'explicit', outcome: 'used', ...printOf(value) } : undefined
-}
-
-function printOf(value: string): { fingerprint: string } {
-  return { fingerprint: fingerprint(digest(value.trim())) }
-}
-
-// In local mode the credential that the mode does not use is not looked for.
-function excludedBy({ destination, authMode }: CredentialInput): 'token' | 'password' | undefined {
-  if (destination !== 'local') return undefined
-  return authMode === 'password' ? 'token' : authMode === 'token' ? 'password' : undefined
+/** Reports whether only credentials that were meant for the remote gateway count (R28). */
+function isStrict(purpose: Purpose): boolean {
+  return purpose === 'probe' || purpose === 'status'
 }
 
 /**
@@ -132,16 +104,7 @@ function excludedBy({ destination, authMode }: CredentialInput): 'token' | 'pass
  */
 export async function resolveCredentials(input: CredentialInput): Promise<Credentials> {
   const { explicit, destination } = input
-  if (given(explicit.token) || given(explicit.password)) {
-    const chain: ChainStep[] = []
-    const take = (credential: 'token' | 'password'): Credential | undefined => {
-      const value = explicit[credential]
-      if (!given(value)) return undefined
-      chain.push({ credential, source: 'explicit', outcome: 'used' })
-      return { value, source: 'explicit' }
-    }
-    return { token: take('token'), password: take('password'), chain }
-  }
+  if (given(explicit.token) || given(explicit.password)) return onlyExplicit(explicit)
   if (destination === 'explicit') {
     throw new ClientError(
       'CREDENTIALS_MISSING',
@@ -151,43 +114,81 @@ export async function resolveCredentials(input: CredentialInput): Promise<Creden
       }
     )
   }
+  const excluded = excludedCredential(input)
   const chains = credentialChain(destination, input.purpose)
-  const excluded = excludedBy(input)
   const chain: ChainStep[] = []
-  const token = excluded === 'token' ? undefined : await walk('token', chains.token, input, chain, false)
-  const password =
-    excluded === 'password' ? undefined : await walk('password', chains.password, input, chain, token !== undefined)
-  return { token, password, chain }
+  const search = (credential: 'token' | 'password'): Promise<Search> =>
+    credential === excluded ? Promise.resolve({}) : walk(credential, chains[credential], input, chain)
+  const token = await search('token')
+  // R6: no other source is tried. Only the last resort of a credential that is not needed may fail quietly: a broken
+  // local password must not stand between a remote token and its gateway.
+  if ('error' in token && !token.lastResort) throw token.error
+  const password = await search('password')
+  if ('error' in token && password.found === undefined) throw token.error
+  if ('error' in password && !(password.lastResort && token.found !== undefined)) throw password.error
+  const none = token.found === undefined && password.found === undefined
+  const deviceToken = none && destination === 'remote' ? await paired(input, chain) : undefined
+  return { token: token.found, password: password.found, deviceToken, chain }
+}
+
+function onlyExplicit(explicit: CredentialInput['explicit']): Credentials {
+  const chain: ChainStep[] = []
+  const take = (credential: 'token' | 'password'): Credential | undefined => {
+    const value = explicit[credential]
+    if (!given(value)) return undefined
+    chain.push({ credential, source: 'explicit', outcome: 'used' })
+    return { value, source: 'explicit' }
+  }
+  return { token: take('token'), password: take('password'), deviceToken: undefined, chain }
+}
+
+interface Search {
+  found?: Credential
+  error?: unknown
+  /** Reports whether what failed was the last of three places, where only what is needed has to be whole. */
+  lastResort?: boolean
 }
 
 async function walk(
   credential: 'token' | 'password',
   sources: Chain,
   input: CredentialInput,
-  chain: ChainStep[],
-  otherFound: boolean
-): Promise<Credential | undefined> {
-  for (const source of sources) {
+  chain: ChainStep[]
+): Promise<Search> {
+  for (const [index, source] of sources.entries()) {
     let value: string | undefined
     try {
-      value = await read(source, input)
+      value = await readCredential(source, input)
     } catch (error) {
       chain.push({ credential, source, outcome: 'unresolved' })
-      // R6: no other source is tried. Only the last resort of a credential that is not needed may fail quietly: a broken
-      // local password must not stand between a remote token and its gateway.
-      if (otherFound && source === sources.at(-1) && sources.length > 2) return undefined
-      throw error
+      return { error, lastResort: index === 2 }
     }
     if (given(value)) {
       chain.push({ credential, source, outcome: 'used' })
-      return { value: value.trim(), source }
+      return { found: { value: value.trim(), source } }
     }
     chain.push({ credential, source, outcome: 'unset' })
   }
-  return undefined
+  return {}
 }
 
-async function read(source: Chain[number], input: CredentialInput): Promise<string | undefined> {
+async function paired(input: CredentialInput, chain: ChainStep[]): Promise<Credential | undefined> {
+  const value = await input.deviceToken?.()
+  chain.push({ credential: 'device-token', source: 'paired device', outcome: given(value) ? 'used' : 'unset' })
+  return given(value) ? { value, source: 'paired device' } : undefined
+}
+
+/** The credential that is not looked for: in local mode the one that `gateway.auth.mode` does not use. */
+export function excludedCredential({
+  destination,
+  authMode
+}: Pick<CredentialInput, 'destination' | 'authMode'>): 'token' | 'password' | undefined {
+  if (destination !== 'local') return undefined
+  return authMode === 'password' ? 'token' : authMode === 'token' ? 'password' : undefined
+}
+
+/** Reads one place of a chain; rejects when it holds a reference that does not resolve. */
+export async function readCredential(source: Chain[number], input: CredentialInput): Promise<string | undefined> {
   return isVariable(source) ? input.env[source] : input.fileSecret(source)
 }
 
@@ -195,6 +196,7 @@ function isVariable(source: string): source is 'OPENCLAW_GATEWAY_TOKEN' | 'OPENC
   return source === ENV_TOKEN || source === ENV_PASSWORD
 }
 
-function given(value: string | undefined): value is string {
+/** Reports whether a credential is there and not blank. */
+export function given(value: string | undefined): value is string {
   return value !== undefined && value.trim() !== ''
 }

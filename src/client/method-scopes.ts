@@ -3,7 +3,9 @@ import { SCOPES, type Scope } from '../protocol/scopes.ts'
 // Grouped by the least scope that each needs. A method that is not here is asked for with every scope, and the gateway
 // grants what the credential allows.
 const LEAST: Partial<Record<Scope, string>> = {
-  'operator.admin': 'gateway.audit.list gateway.tokens.create gateway.tokens.list gateway.tokens.revoke',
+  'operator.admin': `
+    device.pair.grant device.pair.launchLink device.pair.setupCode device.pair.setupStatus gateway.audit.list
+    gateway.tokens.create gateway.tokens.list gateway.tokens.revoke`,
   'operator.read': `
     agent.identity.get agents.list artifacts.list audit.activity.list board.get channels.status chat.history
     chat.metadata chat.startup commands.list config.get config.schema config.schema.lookup cron.list cron.runs
@@ -16,8 +18,9 @@ const LEAST: Partial<Record<Scope, string>> = {
     device.pair.approve device.pair.list device.pair.reject device.pair.remove device.pair.rename device.token.revoke
     device.token.rotate node.pair.approve node.pair.list node.pair.reject node.pair.remove node.rename`,
   'operator.approvals': `
-    approval.history exec.approval.grants.list exec.approval.list exec.approval.resolve openclaw.approval.list
-    plugin.approval.list`,
+    approval.get approval.history approval.resolve exec.approval.get exec.approval.grants.list
+    exec.approval.grants.revoke exec.approval.list exec.approval.request exec.approval.resolve
+    exec.approval.waitDecision openclaw.approval.list plugin.approval.list`,
   'operator.questions': 'question.list question.resolve'
 }
 

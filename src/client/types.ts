@@ -5,6 +5,8 @@ import type { GatewayError } from './gateway-error.ts'
 /** The part of the WHATWG WebSocket that the client uses; the browser's, Node's and `ws`'s all fit. */
 export interface SocketLike {
   readonly readyState: number
+  /** Bytes that were sent and are not on their way yet. */
+  readonly bufferedAmount?: number
   send(data: string): void
   close(code?: number, reason?: string): void
   addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void
@@ -44,6 +46,8 @@ export interface GatewayClientOptions {
   device?: DeviceSigner | undefined
   /** Default false: one connection, as a command wants. */
   reconnect?: boolean
+  /** Milliseconds until the next try after an error, or undefined to give up; default `retryDelay`. */
+  retry?(error: GatewayError, attempt: number): number | undefined
   /** Probes may accept protocol 3. */
   minProtocol?: number
   handshakeTimeoutMs?: number
@@ -52,4 +56,8 @@ export interface GatewayClientOptions {
   onEvent?(frame: EventFrame): void
   onGap?(info: { expected: number; received: number }): void
   onState?(state: ClientState): void
+  /** Hears of a listener of `subscribe` that threw. */
+  onListenerError?(error: unknown, frame: EventFrame): void
+  /** Hears that the gateway refused the call of a `subscribe`, which the connection survives. */
+  onSubscribeError?(error: GatewayError, method: string): void
 }

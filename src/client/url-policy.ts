@@ -25,7 +25,7 @@ export function checkGatewayUrl(text: string): URL {
     )
   }
   const host = hostOf(url)
-  if (host === undefined) throw invalid(text)
+  if (host === undefined || url.port === '0') throw invalid(text)
   url.hostname = isIP(host) === 6 ? `[${host}]` : host
   if (url.protocol === 'ws:' && !mayBePlaintext(host)) {
     throw new ClientError(

@@ -2,7 +2,7 @@ import { checkSource, type Problem, toIssues } from './check.ts'
 import { resolveDiscovery } from './discovery.ts'
 import { readEnv, withDotenv } from './env.ts'
 import { ConfigError, formatIssue, invalidConfig } from './errors.ts'
-import { isObject, type KeyPath, valueAt } from './key-path.ts'
+import { formatKeyPath, isObject, type KeyPath, valueAt } from './key-path.ts'
 import type { Env } from './paths.ts'
 import { resolveGateway } from './resolve.ts'
 import type { GatewayInput } from './schema.ts'
@@ -30,7 +30,8 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
   const { paths, flags = {}, client = false } = options
   const { file, warnings } = checkedGateway(source, paths, client)
   const env = await readEnv(options.env, client)
-  const fileSecret = secretReader(source, paths)
+  const secret = secretReader(source, paths)
+  const fileSecret = (key: ClientSecretKey) => secret(key.split('.'))
   const gateway = await resolveGateway({
     file,
     fileExists: source.exists,
@@ -50,7 +51,8 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
     logLevel: flags.verbose === true ? 'debug' : (env.OPENCLAW_LOG_LEVEL ?? (isLevel(level) ? level : 'info')),
     adminHttpRpc: valueAt(source.value, ['plugins', 'entries', 'admin-http-rpc', 'enabled']) === true,
     warnings,
-    fileSecret
+    fileSecret,
+    edgeAuth: (header) => secret(['gateway', 'remote', 'edgeAuth', header])
   }
   if (!client) warnings.push(...cautions(config))
   return deepFreeze(config)
@@ -102,12 +104,16 @@ const SECRET_KEYS: ReadonlySet<string> = new Set<ClientSecretKey>([
 // A missing variable in a secret stops whoever needs that secret, and nobody else.
 function stopsServer(problem: Problem): boolean {
   if (problem.kind !== 'missing-variable') return true
-  return !SECRET_KEYS.has(problem.path) && problem.at[1] !== 'remote'
+  return !isSecret(problem) && problem.at[1] !== 'remote'
+}
+
+function isSecret({ path, at }: Problem): boolean {
+  return SECRET_KEYS.has(path) || (at[1] === 'remote' && at[2] === 'edgeAuth')
 }
 
 // What a client reads of the section. Anything else in it that is wrong is for the server to refuse.
 function stopsClient(problem: Problem): boolean {
-  if (problem.kind === 'unknown' || (problem.kind === 'missing-variable' && SECRET_KEYS.has(problem.path))) return false
+  if (problem.kind === 'unknown' || (problem.kind === 'missing-variable' && isSecret(problem))) return false
   return /^gateway($|\.(mode|port|remote)\b|\.auth($|\.(token|password)\b))/.test(problem.path)
 }
 
@@ -122,16 +128,17 @@ function without(value: unknown, path: KeyPath): unknown {
   return copy
 }
 
-function secretReader(source: ConfigSource, paths: Paths): Config['fileSecret'] {
-  const answers = new Map<ClientSecretKey, Promise<string | undefined>>()
-  return (key) => {
-    const answer = answers.get(key) ?? readSecret(key, source, paths)
+function secretReader(source: ConfigSource, paths: Paths): (at: KeyPath) => Promise<string | undefined> {
+  const answers = new Map<string, Promise<string | undefined>>()
+  return (at) => {
+    const key = formatKeyPath(at)
+    const answer = answers.get(key) ?? readSecret(key, at, source, paths)
     answers.set(key, answer)
     return answer
   }
 }
 
-async function readSecret(key: ClientSecretKey, source: ConfigSource, paths: Paths): Promise<string | undefined> {
+async function readSecret(key: string, at: KeyPath, source: ConfigSource, paths: Paths): Promise<string | undefined> {
   const { problems } = checkSource(source)
   const wrong = problems.filter((problem) => problem.path === key && problem.kind === 'missing-variable')
   if (wrong.length > 0) {
@@ -139,8 +146,7 @@ async function readSecret(key: ClientSecretKey, source: ConfigSource, paths: Pat
     const lines = issues.map((issue) => formatIssue(paths.configPath, issue)).join('\n')
     throw new ConfigError('CONFIG_SECRET_UNRESOLVED', `Invalid config at ${paths.configPath}:\n${lines}`, { issues })
   }
-  const written = valueAt(source.expanded, key.split('.'))
-  return resolveSecret(key, written, { config: source.value, env: source.env, home: paths.home })
+  return resolveSecret(key, valueAt(source.expanded, at), { config: source.value, env: source.env, home: paths.home })
 }
 
 function isLevel(value: unknown): value is string {

@@ -25,6 +25,13 @@ const FIXED = [
   'tls'
 ] as const
 
+const READ = /^(gateway(\.(?!remote\b)|$)|logging(\.|$)|plugins(\.entries(\.admin-http-rpc(\..*)?)?)?$)/
+
+/** Reports whether a running gateway reads a key. The rest of the file is clients', or nobody's yet. */
+export function isRead(key: string): boolean {
+  return READ.test(key)
+}
+
 /** Reports whether a key of the `gateway` section takes effect only after a restart. */
 export function needsRestart(key: string): boolean {
   const below = key.replace(/^gateway\./, '')
@@ -68,5 +75,6 @@ function keysThatDiffer(before: Config, after: Config): string[] {
     .map((key) => `gateway.${key.replace(/^(auth\.(?:token|password))\..*$/, '$1')}`)
   keys.push(...changedPaths(before.discovery, after.discovery, ['discovery']))
   if (before.logLevel !== after.logLevel) keys.push('logging.level')
+  if (before.adminHttpRpc !== after.adminHttpRpc) keys.push('plugins.entries["admin-http-rpc"].enabled')
   return [...new Set(keys)]
 }

@@ -85,6 +85,7 @@ export async function resolveGateway(input: ResolveInput): Promise<GatewayConfig
       token: input.client ? plain(remote?.token) : undefined,
       password: input.client ? plain(remote?.password) : undefined,
       tlsFingerprint: remote?.tlsFingerprint?.trim() || undefined,
+      edgeAuth: Object.keys(remote?.edgeAuth ?? {}),
       sshTarget: remote?.sshTarget?.trim() || undefined,
       sshIdentity: remote?.sshIdentity?.trim() || undefined,
       sshHostKeyPolicy: remote?.sshHostKeyPolicy,

@@ -103,9 +103,10 @@ function unresolved(key: string, ref: SecretRef | undefined, reason: string, cau
     ref === undefined
       ? `${key} is configured but unusable: ${reason}`
       : `${key} does not resolve (SecretRef ${ref.source}:${ref.provider}:${ref.id}): ${reason}`
+  const set = `openclaw config set ${key} "…"`
   return new ConfigError('CONFIG_SECRET_UNRESOLVED', what, {
     issues: [{ path: key, message: reason }],
-    fix: `openclaw config get ${key}`,
+    fix: ref?.source === 'env' ? `export ${ref.id}="…", or: ${set}` : set,
     cause
   })
 }

@@ -122,6 +122,8 @@ export interface GatewayConfig {
     token: string | undefined
     password: string | undefined
     tlsFingerprint: string | undefined
+    /** The names of the headers that a proxy in front of the gateway wants; `Config.edgeAuth` has their values. */
+    edgeAuth: readonly string[]
     sshTarget?: string | undefined
     sshIdentity?: string | undefined
     sshHostKeyPolicy?: 'strict' | 'openssh' | undefined
@@ -163,6 +165,8 @@ export interface Config {
    * this alone: in `gateway.auth` and `gateway.remote` of a client's Config a SecretRef is left undefined.
    */
   readonly fileSecret: (key: ClientSecretKey) => Promise<string | undefined>
+  /** Reads one header of `gateway.remote.edgeAuth`, as `fileSecret` reads a secret. */
+  readonly edgeAuth: (header: string) => Promise<string | undefined>
 }
 
 /** What the command line may override. */

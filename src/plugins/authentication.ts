@@ -3,11 +3,12 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type Authenticated, Authenticator, type AuthFailure } from '../auth/authenticate.ts'
 import { checkOrigin, type OriginVerdict } from '../auth/origin.ts'
-import { covers } from '../auth/scopes.ts'
+import { scopesOf } from '../auth/scopes.ts'
 import { isOpen } from '../auth/surfaces.ts'
-import { isScope, type Scope, satisfies } from '../protocol/scopes.ts'
+import { missingScope } from '../protocol/errors.ts'
+import { type Scope, satisfies } from '../protocol/scopes.ts'
 import type { Attempt } from './audit.ts'
-import { MissingScope, refusal } from './errors.ts'
+import { refusal } from './errors.ts'
 import { recognise } from './ingress.ts'
 
 /** Authenticates every route of an authenticated surface, with the same function that the WebSocket uses. */
@@ -20,7 +21,7 @@ async function authentication(app: FastifyInstance): Promise<void> {
     const { surface, scope } = route.config ?? {}
     if (surface === undefined || isOpen(surface) || surface === 'websocket') return
     const checks = [checkPage, authenticate]
-    if (scope !== undefined) checks.push(async (request) => requireScope(request, scope))
+    if (scope !== undefined && scope !== 'any') checks.push(async (request) => requireScope(request, scope))
     route.onRequest = [app.auth(checks, { relation: 'and' }), ...[route.onRequest ?? []].flat()]
   })
 
@@ -90,10 +91,8 @@ function challenge(request: FastifyRequest, { reason }: AuthFailure): string {
   return `${realm}, error="invalid_token"${said === '' ? '' : `, error_description="${said}"`}`
 }
 
-function requireScope({ auth: { allowance, cap } }: FastifyRequest, scope: Scope): void {
-  if (!covers(allowance, scope) && !(allowance !== 'all' && satisfies(allowance, scope))) throw new MissingScope(scope)
-  // Where no secret names the caller, the caller may narrow itself: `x-openclaw-scopes` is a cap, never a grant.
-  if (cap !== undefined && !satisfies(new Set(cap.filter(isScope)), scope)) throw new MissingScope(scope)
+function requireScope({ auth }: FastifyRequest, scope: Scope): void {
+  if (!satisfies(scopesOf(auth), scope)) throw missingScope(scope)
 }
 
 declare module 'fastify' {

@@ -7,11 +7,19 @@ async function notFound(app: FastifyInstance): Promise<void> {
   app.decorate('page', undefined)
   app.decorate('unknown', unknown)
   app.setNotFoundHandler(unknown)
+  // Before anybody is authenticated: what is not there says nothing, not even that it could be.
+  app.addHook('onRoute', (route) => {
+    const enabled = route.config?.enabled
+    if (enabled === undefined) return
+    const guard = async (request: FastifyRequest, reply: FastifyReply) =>
+      enabled() ? undefined : unknown(request, reply)
+    route.onRequest = [guard, ...[route.onRequest ?? []].flat()]
+  })
 
   async function unknown(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     await app.secure(reply)
     hangUp(reply)
-    const allow = app.methodsOf.get(request.url.split('?', 1)[0]!)
+    const allow = app.methodsOf(request.url.split('?', 1)[0]!)
     if (allow !== undefined && !allow.has(request.method)) {
       return text(reply.code(405).header('allow', [...allow].join(', ')), 'Method Not Allowed')
     }

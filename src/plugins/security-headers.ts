@@ -1,6 +1,7 @@
 import helmet, { type FastifyHelmetOptions } from '@fastify/helmet'
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
+import { schemaController } from './compilers.ts'
 
 const options: FastifyHelmetOptions = {
   contentSecurityPolicy: {
@@ -53,7 +54,7 @@ async function securityHeaders(app: FastifyInstance): Promise<void> {
 }
 
 async function askHelmet(): Promise<Record<string, string>> {
-  const app = fastify()
+  const app = fastify({ schemaController })
   await app.register(helmet, options)
   let found: Record<string, unknown> = {}
   app.get('/', (_request, reply) => {

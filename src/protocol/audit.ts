@@ -7,14 +7,23 @@ export const EVENT_KINDS = [
   'device.paired',
   'device.requested',
   'device.rejected',
+  'device.expired',
+  'device.granted',
   'device.removed',
   'device.revoked',
   'device.rotated',
+  'node.approved',
+  'node.rejected',
+  'node.removed',
   'launch.created',
+  'setup.created',
   'token.created',
   'token.revoked',
   'secret.rotated',
-  'access.changed'
+  'access.changed',
+  'approval.allowed',
+  'approval.denied',
+  'policy.changed'
 ] as const
 
 /** One kind of event on the audit trail. */

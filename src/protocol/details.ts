@@ -1,4 +1,5 @@
 import { invalidRequest, RpcError } from './errors.ts'
+import type { ConnectParams } from './frames.ts'
 
 /** What the reference tells a client to do next after a refused credential. */
 export type NextStep =
@@ -32,14 +33,15 @@ export function authRefusal(input: {
   return new RpcError('INVALID_REQUEST', message, { details, retryable: true, retryAfterMs, cause })
 }
 
-/** The refusal of a launch code that is wrong, old or already spent. */
-export function spentCode(): RpcError {
+/** The refusal of a one-time code that is wrong, old or already spent; `why` stays inside. */
+export function spentCode({ client }: ConnectParams, why: string | undefined): RpcError {
   return authRefusal({
     message:
       'unauthorized: setup code invalid, expired, revoked, or already used (create a new code; review `openclaw devices list`)',
     code: 'AUTH_BOOTSTRAP_TOKEN_INVALID',
     reason: 'bootstrap_token_invalid',
     next: 'review_auth_configuration',
-    fix: { command: 'openclaw dashboard', where: 'gateway host' }
+    cause: { ok: false, reason: 'bootstrap_token_invalid', detail: why },
+    fix: { command: client.mode === 'webchat' ? 'openclaw dashboard' : 'openclaw qr', where: 'gateway host' }
   })
 }

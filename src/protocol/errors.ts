@@ -1,5 +1,6 @@
 import type { ErrorCode } from './codes.ts'
 import type { ErrorShape } from './frames.ts'
+import type { Scope } from './scopes.ts'
 
 /** What a refusal tells its reader to do: a command, and the machine to run it on. */
 export interface Fix {
@@ -35,6 +36,13 @@ export class RpcError extends Error {
     if (this.retryAfterMs !== undefined) shape.retryAfterMs = this.retryAfterMs
     return shape
   }
+}
+
+/** Refuses a caller whose scopes do not suffice. */
+export function missingScope(scope: Scope): RpcError {
+  return new RpcError('FORBIDDEN', `missing scope: ${scope}`, {
+    details: { code: 'MISSING_SCOPE', missingScope: scope, requiredScopes: [scope] }
+  })
 }
 
 /** Refuses a request for what it says. */

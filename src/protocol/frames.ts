@@ -179,6 +179,8 @@ export interface HelloOk {
     scopes: Scope[]
     deviceToken?: string
     issuedAtMs?: number
+    /** Tokens for other roles of the same device. */
+    deviceTokens?: { deviceToken: string; role: Role; scopes: Scope[]; issuedAtMs: number }[]
   }
   policy: { maxPayload: number; maxBufferedBytes: number; tickIntervalMs: number }
 }

@@ -70,7 +70,10 @@ async function controlUi(app: FastifyInstance): Promise<void> {
   for (const url of ['/control-ui-config.json', '/__openclaw/control-ui-config.json']) {
     app.get(
       basePath + url,
-      { config: { surface: 'control-ui' }, schema: { response: { 200: ConfigDocument } } },
+      {
+        config: { surface: 'control-ui' },
+        schema: { summary: 'What the page knows of this gateway', response: { 200: ConfigDocument } }
+      },
       (_request, reply) => reply.header('cache-control', 'no-cache').send(document)
     )
   }

@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { footing } from '../auth/access.ts'
 import type { AuthFailure } from '../auth/authenticate.ts'
 import { SOCKET_PATH } from '../auth/surfaces.ts'
-import type { PairingEvents } from '../devices/pairing.ts'
 import type { Attempt } from '../plugins/audit.ts'
 import { RpcError } from '../protocol/errors.ts'
 import type { ConnectParams } from '../protocol/frames.ts'
+import type { SetupOutcome } from '../protocol/setup.ts'
 import { callerName } from '../rpc/caused-by.ts'
 import { Connection, type ConnectionHost } from '../rpc/connection.ts'
 import { admit } from '../rpc/handshake.ts'
@@ -16,7 +15,7 @@ import { LIMITS } from '../rpc/limits.ts'
 
 /** The gateway's WebSocket. */
 export default async function gateway(app: FastifyInstance): Promise<void> {
-  const { live, hub, presence, waiting, registry, devices, authenticator, health } = app
+  const { live, hub, presence, waiting, registry, devices, authenticator, authority, health } = app
   const hello = helloFor({
     config: () => live.config,
     hub,
@@ -27,12 +26,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     identity: app.identity,
     identityUrl: () => (live.access.tailscale ? app.exposure?.state().url : undefined)
   })
-  const events: PairingEvents = {
-    publish: (event, payload) => hub.publish(event, payload),
-    record: (event) => app.trail.record(event)
-  }
-  const handshake = { authenticator, devices, events, access: () => live.access }
-  const expiries = new Map<Connection, NodeJS.Timeout>()
+  const handshake = { authenticator, devices, news: app.pairingNews, access: () => live.access }
   const host: ConnectionHost = {
     registry,
     log: app.log,
@@ -42,7 +36,8 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
         const admitted = await admit(params, connection, handshake)
         const { caller } = admitted
         app.audit.allowed({ ...attempt, method: caller.method, who: callerName(caller) })
-        return { caller, hello: hello(admitted) }
+        const { setup } = admitted
+        return { caller, hello: hello(admitted), delivered: setup && ((ok) => void tell(setup, ok)) }
       } catch (error) {
         app.audit.denied(attempt, ...whyOf(error))
         throw error
@@ -52,38 +47,21 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       waiting.delete(connection)
       hub.add(connection)
       presence.arrived(connection)
-      // The policy may have changed while this caller was being looked up.
-      endFallen(connection)
-      expire(connection)
+      app.nodes.opened(connection)
+      authority.watch(connection)
     },
     closed(connection) {
-      clearTimeout(expiries.get(connection))
-      expiries.delete(connection)
+      authority.forget(connection)
       waiting.delete(connection)
       hub.delete(connection)
       presence.left(connection)
+      app.nodes.closed(connection)
     }
   }
-  live.onChange(() => {
-    // After the answer is on its way: the caller may have made the change that ends its own socket.
-    setImmediate(() => {
-      for (const connection of hub) endFallen(connection)
-    })
-  })
-
-  function endFallen(connection: Connection): void {
-    const { caller } = connection
-    if (caller === undefined || footing(live.access, caller.entry) === caller.footing) return
-    connection.close('authChanged', 'gateway auth changed')
-  }
-
-  // The socket of a named token ends when the token does (S14).
-  function expire(connection: Connection): void {
-    const { caller, open } = connection
-    if (caller?.token?.expiresAtMs === undefined || !open) return
-    const left = caller.token.expiresAtMs - Date.now()
-    if (left <= 0) connection.close('policy', 'token expired')
-    else expiries.set(connection, setTimeout(() => expire(connection), Math.min(left, MAX_TIMER_MS)).unref())
+  // A setup code is spent when it lets its device in; whether the device got its tokens is known only now.
+  async function tell(setup: SetupOutcome, ok: boolean): Promise<void> {
+    if (ok) await app.setupCodes.delivered(setup.setupId)
+    hub.publish(`device.pair.setup.${ok ? 'completed' : 'deliveryUncertain'}`, { ...setup, ts: Date.now() })
   }
 
   // In this scope only: its hooks are for sockets, and other routes should not pay for them.
@@ -112,7 +90,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
       // The same goes for the listener that holds the request.
       socket.removeAllListeners('error')
       const { ingress, headers } = request
-      const connection = new Connection(socket, host, {
+      const connection = new Connection(socket, request.raw.socket, host, {
         id: randomUUID(),
         nonce: randomUUID(),
         ingress,
@@ -122,8 +100,6 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
     }
   })
 }
-
-const MAX_TIMER_MS = 2_147_483_647
 
 function attemptOf({ ingress }: Connection): Attempt {
   return { kind: 'connect', address: ingress.client, listener: ingress.listener, surface: 'websocket' }

@@ -16,6 +16,6 @@ export function causedBy(
     address: caller.address,
     listener: caller.entry.ingress.listener,
     client: caller.client.id,
-    surface: 'websocket'
+    surface: caller.surface
   }
 }

@@ -12,7 +12,8 @@ export function startClock(hub: Hub, health: Health): () => void {
     }, LIMITS.healthMs),
     setInterval(() => {
       for (const connection of hub) connection.ping()
-    }, LIMITS.pingMs)
+    }, LIMITS.pingMs),
+    setInterval(() => hub.streams.beat(), LIMITS.streamBeatMs)
   ]
   for (const timer of timers) timer.unref()
   return () => timers.forEach(clearInterval)

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
 import type { Ingress } from '../auth/ingress.ts'
@@ -5,13 +6,22 @@ import { CLOSE } from '../protocol/codes.ts'
 import type { ErrorShape } from '../protocol/frames.ts'
 import { RequestFrame } from '../protocol/frames.ts'
 import { checker } from '../protocol/validate.ts'
-import { call, errorShape } from './dispatch.ts'
+import { errorShape, resolveMethod, run } from './dispatch.ts'
 import { LIMITS } from './limits.ts'
 import type { Caller } from './method.ts'
 import type { Registry } from './registry.ts'
+import { writeTogether } from './write-together.ts'
 
 /** The first frame's outcome: the caller and the hello to send, or a thrown `HandshakeRefusal`. */
-export type Handshake = (params: unknown, connection: Connection) => Promise<{ caller: Caller; hello: unknown }>
+export type Handshake = (
+  params: unknown,
+  connection: Connection
+) => Promise<{
+  caller: Caller
+  hello: unknown
+  /** Hears whether the hello left this process, or the socket ended before; where somebody wants to know. */
+  delivered: ((ok: boolean) => void) | undefined
+}>
 
 /** What every connection of a gateway shares. */
 export interface ConnectionHost {
@@ -48,13 +58,23 @@ export class Connection {
   /** False from one ping until its pong; a pong still missing at the next ping ends the socket. */
   alive = true
   inFlight = 0
+  /** Calls under way that wait for somebody else. */
+  waiting = 0
   readonly #socket: WebSocket
+  /** What the WebSocket writes to. */
+  readonly #raw: Duplex
   readonly #host: ConnectionHost
   #handshaking = false
   #seq = 0
 
-  constructor(socket: WebSocket, host: ConnectionHost, facts: Pick<Connection, 'id' | 'nonce' | 'ingress' | 'origin'>) {
+  constructor(
+    socket: WebSocket,
+    raw: Duplex,
+    host: ConnectionHost,
+    facts: Pick<Connection, 'id' | 'nonce' | 'ingress' | 'origin'>
+  ) {
     this.#socket = socket
+    this.#raw = raw
     this.#host = host
     this.id = facts.id
     this.nonce = facts.nonce
@@ -80,8 +100,18 @@ export class Connection {
     return this.#socket.readyState === 1
   }
 
-  send(frame: unknown): void {
-    if (this.#keepsUp()) this.#socket.send(JSON.stringify(frame))
+  /** Reports whether the peer reads more slowly than it is sent to: what may be left out is. */
+  get behind(): boolean {
+    return this.#socket.bufferedAmount > LIMITS.softBuffer
+  }
+
+  send(frame: unknown, sent?: ((ok: boolean) => void) | undefined): void {
+    if (!this.#keepsUp()) {
+      sent?.(false)
+      return
+    }
+    writeTogether(this.#raw)
+    this.#socket.send(JSON.stringify(frame), sent && ((error) => sent(!error)))
   }
 
   /**
@@ -89,7 +119,8 @@ export class Connection {
    * behind, and takes no number: the socket sees no hole.
    */
   sendNumbered(tail: string, droppable: boolean): void {
-    if (!this.#keepsUp() || (droppable && this.#socket.bufferedAmount > LIMITS.softBuffer)) return
+    if (!this.#keepsUp() || (droppable && this.behind)) return
+    writeTogether(this.#raw)
     this.#socket.send(`{"type":"event","seq":${++this.#seq}${tail}`)
   }
 
@@ -156,11 +187,11 @@ export class Connection {
           message: 'invalid handshake: first request must be connect'
         })
       }
-      const { caller, hello } = await this.#host.handshake(params, this)
-      if (!this.open) return
+      const { caller, hello, delivered } = await this.#host.handshake(params, this)
+      if (!this.open) return delivered?.(false)
       limitPayload(this.#socket, LIMITS.payload)
       this.caller = caller
-      this.send({ type: 'res', id, ok: true, payload: hello })
+      this.send({ type: 'res', id, ok: true, payload: hello }, delivered)
       this.#host.opened(this)
     } catch (error) {
       const refusal = error instanceof HandshakeRefusal ? error : new HandshakeRefusal(errorShape(error))
@@ -172,31 +203,33 @@ export class Connection {
   }
 
   #call(frame: RequestFrame, caller: Caller): void {
-    if (this.inFlight >= LIMITS.inFlight) {
-      this.#fail(frame.id, busy)
-      return
-    }
     if (frame.expectedProfileId !== undefined && frame.expectedProfileId !== caller.user?.id) {
       this.#fail(frame.id, otherProfile)
       return
     }
+    const { registry } = this.#host
     try {
-      const result = call(this.#host.registry, frame, caller)
-      if (result instanceof Promise) void this.#settle(frame, result)
+      const method = resolveMethod(registry, frame.method, caller)
+      if (this.inFlight >= LIMITS.inFlight && !method.waits) {
+        this.#fail(frame.id, busy)
+        return
+      }
+      const result = run(registry, method, frame.params, caller, (payload) => this.#respond(frame.id, payload))
+      if (result instanceof Promise) void this.#settle(frame, result, method.waits ? 'waiting' : 'inFlight')
       else this.#respond(frame.id, result)
     } catch (error) {
       this.#failed(frame, error)
     }
   }
 
-  async #settle(frame: RequestFrame, result: Promise<unknown>): Promise<void> {
-    this.inFlight++
+  async #settle(frame: RequestFrame, result: Promise<unknown>, count: 'waiting' | 'inFlight'): Promise<void> {
+    this[count]++
     try {
       this.#respond(frame.id, await result)
     } catch (error) {
       this.#failed(frame, error)
     } finally {
-      this.inFlight--
+      this[count]--
     }
   }
 

@@ -1,12 +1,14 @@
-import { invalidRequest, RpcError } from '../protocol/errors.ts'
+import { invalidRequest, missingScope, RpcError } from '../protocol/errors.ts'
 import type { ErrorShape, RequestFrame } from '../protocol/frames.ts'
 import { type Scope, satisfies } from '../protocol/scopes.ts'
-import type { Caller } from './method.ts'
+import { type Caller, type Interim, worksOverHttp } from './method.ts'
 import type { RegisteredMethod, Registry } from './registry.ts'
 
 /** Finds the method a caller may call, or says why not. Scope comes before params: a stranger learns nothing of them. */
 export function resolveMethod(registry: Registry, name: string, caller: Caller): RegisteredMethod {
   const method = registry.get(name)
+  const overHttp = caller.surface !== 'websocket'
+  if (overHttp && (name === 'connect' || (method !== undefined && !worksOverHttp(method)))) throw needsSocket(name)
   if (name === 'connect') throw invalidRequest('connect is only valid as the first request')
   if (method?.scope === 'any') return method
   if (caller.role === 'node') {
@@ -23,22 +25,42 @@ export function resolveMethod(registry: Registry, name: string, caller: Caller):
   return method
 }
 
-/** Throws unless the caller holds a scope. */
-export function requireScope(caller: Caller, scope: Scope): void {
-  if (satisfies(caller.scopes, scope)) return
-  throw new RpcError('FORBIDDEN', `missing scope: ${scope}`, {
-    details: { code: 'MISSING_SCOPE', missingScope: scope, requiredScopes: [scope] }
+function needsSocket(method: string): RpcError {
+  return invalidRequest(`${method} needs a WebSocket: it is about the connection itself`, {
+    code: 'WEBSOCKET_REQUIRED',
+    method
   })
 }
 
+/** Throws unless the caller holds a scope. */
+export function requireScope(caller: Caller, scope: Scope): void {
+  if (satisfies(caller.scopes, scope)) return
+  throw missingScope(scope)
+}
+
 /** Runs one call. Returns the result, or a promise of it when the handler is asynchronous. */
-export function call(registry: Registry, frame: Pick<RequestFrame, 'method' | 'params'>, caller: Caller): unknown {
-  const method = resolveMethod(registry, frame.method, caller)
-  const params = frame.params ?? {}
+export function call(
+  registry: Registry,
+  frame: Pick<RequestFrame, 'method' | 'params'>,
+  caller: Caller,
+  interim?: Interim
+): unknown {
+  return run(registry, resolveMethod(registry, frame.method, caller), frame.params, caller, interim)
+}
+
+/** Runs a method that the caller may call. */
+export function run(
+  registry: Registry,
+  method: RegisteredMethod,
+  given: unknown,
+  caller: Caller,
+  interim?: Interim
+): unknown {
+  const params = given ?? {}
   const wrong = method.check?.(params)
   if (wrong !== undefined) throw invalidRequest(`invalid ${method.name} params: ${wrong}`)
   if (method.write) registry.writes.take(method.name, caller)
-  return method.handler(params as never, caller)
+  return method.handler(params as never, caller, interim)
 }
 
 /** What goes out for a thrown error: our own errors as they are, nothing of the inside of any other. */

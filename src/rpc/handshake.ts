@@ -1,26 +1,31 @@
 import { type Access, footing } from '../auth/access.ts'
+import { isLoopback } from '../auth/addresses.ts'
 import type { Authenticated, Authenticator } from '../auth/authenticate.ts'
 import { verifyDevice } from '../auth/device-signature.ts'
 import type { Ingress } from '../auth/ingress.ts'
 import { checkOrigin } from '../auth/origin.ts'
 import { grant } from '../auth/scopes.ts'
 import { digest } from '../auth/secrets.ts'
-import { type Admission, admitDevice, type IssuedToken, type PairingEvents } from '../devices/pairing.ts'
+import type { Admission, Arrival, HandedToken, IssuedToken } from '../devices/arrival.ts'
+import type { PairingNews } from '../devices/news.ts'
+import { admitDevice } from '../devices/pairing.ts'
+import type { Declared } from '../nodes/surface.ts'
 import { PROTOCOL } from '../protocol/codes.ts'
 import { invalidRequest } from '../protocol/errors.ts'
 import { ConnectParams } from '../protocol/frames.ts'
 import type { Role, Scope } from '../protocol/scopes.ts'
+import type { SetupOutcome } from '../protocol/setup.ts'
 import { checker } from '../protocol/validate.ts'
 import type { DeviceStore } from '../store/devices.ts'
 import { type Connection, HandshakeRefusal } from './connection.ts'
-import type { Caller, Declared } from './method.ts'
+import type { Caller } from './method.ts'
 import { deviceRequired, isOperatorUi, refusedCredential, refusedOrigin } from './refusals.ts'
 
 /** What the handshake asks of the rest of the gateway. */
 export interface HandshakeDeps {
   authenticator: Authenticator
   devices: DeviceStore
-  events: PairingEvents
+  news: PairingNews
   access(): Access
 }
 
@@ -30,6 +35,10 @@ export interface Admitted {
   auth: Authenticated
   /** The token to return: a fresh one, or the caller's own echoed (D15). */
   deviceToken: IssuedToken | undefined
+  /** Tokens for other roles of its device. */
+  handed: readonly HandedToken[]
+  /** What to tell the operators once the caller has its tokens: a setup code let it in. */
+  setup: SetupOutcome | undefined
 }
 
 const checkParams = checker(ConnectParams)
@@ -61,7 +70,13 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
     surface: 'websocket',
     ingress,
     origin: verdict.origin,
-    presented: { token, password, deviceToken, launchCode: bootstrapToken },
+    presented: {
+      token,
+      password,
+      deviceToken,
+      // A code is spent by what it lets in, and a probe only looks.
+      setupCode: params.client.mode === 'probe' ? undefined : bootstrapToken
+    },
     deviceId: device?.deviceId,
     role
   })
@@ -81,11 +96,12 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
             ingress,
             requested,
             page: isBrowser(params),
-            silent: isSilent(params, role, auth, ingress, verdict.origin, access),
+            silent: silently(params, role, auth, ingress, verdict.origin, access),
+            trustedAddress: atTrustedAddress(params, role, auth, ingress, verdict.origin, access),
             autoApprove: autoApproved(params, role, auth, access)
           },
           deps.devices,
-          deps.events
+          deps.news
         )
       : {
           scopes:
@@ -96,6 +112,7 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
   const entry = { method: auth.method, user: auth.user?.id, ingress, origin: verdict.origin }
   const caller: Caller = {
     connId: connection.id,
+    surface: 'websocket',
     role,
     scopes: new Set(admission.scopes),
     client: params.client,
@@ -109,7 +126,13 @@ export async function admit(raw: unknown, connection: Connection, deps: Handshak
     entry,
     footing: footing(access, entry)
   }
-  return { caller, auth, deviceToken: admission.token ?? ownToken(auth, [deviceToken, token]) }
+  return {
+    caller,
+    auth,
+    deviceToken: admission.token ?? ownToken(auth, [deviceToken, token]),
+    handed: admission.handed ?? [],
+    setup: admission.setup
+  }
 }
 
 function declaredBy({ caps = [], commands = [], permissions = {}, pathEnv }: ConnectParams): Declared {
@@ -156,7 +179,7 @@ function isTrustedPair({ client }: ConnectParams): boolean {
 function isOwnAuthority({ client }: ConnectParams, role: Role, auth: Authenticated, trusted: boolean): boolean {
   if (role !== 'operator') return false
   if (auth.token !== undefined) return true
-  return trusted && client.id === 'gateway-client' && !auth.device && !auth.launchCode
+  return trusted && client.id === 'gateway-client' && !auth.device && !auth.code
 }
 
 function deviceLessScopes(
@@ -183,17 +206,34 @@ function capped(requested: readonly string[], { cap }: Authenticated): readonly 
 
 // Paired without asking: someone on this host who knows the secret. A page only as one of our own UIs; a node only
 // while it asks for no scopes. A named token is for what it names, and pairs nobody.
-function isSilent(
+function silently(
   params: ConnectParams,
   role: Role,
   auth: Authenticated,
   ingress: Ingress,
   origin: string | undefined,
   { gateway }: Access
+): Arrival['silent'] {
+  if (!ingress.local || !gateway.nodes.pairing.autoApproveLocal || auth.token !== undefined) return undefined
+  if (origin !== undefined && !isBrowser(params)) return undefined
+  if (role === 'node' && (params.scopes ?? []).length > 0) return undefined
+  return auth.method === 'owner' ? 'owner' : 'silent'
+}
+
+// `autoApproveCidrs`: a node that knows the shared secret, asks for no scopes, and is no page. What a proxy of this
+// host says of an address does not count: any process of this host could say it.
+function atTrustedAddress(
+  params: ConnectParams,
+  role: Role,
+  auth: Authenticated,
+  ingress: Ingress,
+  origin: string | undefined,
+  { autoApproveCidrs }: Access
 ): boolean {
-  if (!ingress.local || !gateway.nodes.pairing.autoApproveLocal || auth.token !== undefined) return false
-  if (origin !== undefined && !isBrowser(params)) return false
-  return role === 'operator' || (params.scopes ?? []).length === 0
+  if (role !== 'node' || (params.scopes ?? []).length > 0 || origin !== undefined || isBrowser(params)) return false
+  if (auth.method !== 'token' && auth.method !== 'password') return false
+  const hearsay = ingress.listener === 'main' && ingress.forwarded && isLoopback(ingress.peer)
+  return !hearsay && autoApproveCidrs.has(ingress.client)
 }
 
 const NATIVE_UIS: ReadonlySet<string> = new Set([

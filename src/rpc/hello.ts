@@ -27,7 +27,7 @@ export interface HelloDeps {
 }
 
 // Methods of ours, by the protocol's nearest word.
-const WIRE_METHODS: Partial<Record<AuthMethod, string>> = { 'launch-code': 'device-token', 'named-token': 'token' }
+const WIRE_METHODS: Partial<Record<AuthMethod, string>> = { 'setup-code': 'bootstrap-token', 'named-token': 'token' }
 
 /** Builds the `hello-ok` maker: what never changes is made once. */
 export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
@@ -58,7 +58,7 @@ export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
     return applied.text
   }
 
-  return ({ caller, auth, deviceToken }) => {
+  return ({ caller, auth, deviceToken, handed }) => {
     const config = deps.config()
     const operator = caller.role === 'operator'
     const admin = operator && satisfies(caller.scopes, 'operator.admin')
@@ -95,7 +95,10 @@ export function helloFor(deps: HelloDeps): (admitted: Admitted) => unknown {
         ...(recovery && deviceToken !== undefined && auth.method !== 'trusted-proxy'
           ? { recoveryMigrationAllowed: true }
           : {}),
-        ...(deviceToken === undefined ? {} : { deviceToken: deviceToken.value, issuedAtMs: deviceToken.issuedAtMs })
+        ...(deviceToken === undefined ? {} : { deviceToken: deviceToken.value, issuedAtMs: deviceToken.issuedAtMs }),
+        ...(handed.length === 0
+          ? {}
+          : { deviceTokens: handed.map(({ value, ...token }) => ({ deviceToken: value, ...token })) })
       },
       policy
     }

@@ -15,6 +15,15 @@ export const LIMITS = {
   hardBuffer: 52_428_800,
   /** Calls of one socket under way at once. */
   inFlight: 64,
+  /** Calls over HTTP under way at once, of all callers; each has as many as a socket. */
+  callsOverHttp: 1_024,
+  /** Streams of events, of one caller and of all; how often they show that they live, and how long one may not read. */
+  streamsPerCaller: 256,
+  streams: 1_024,
+  streamBeatMs: 15_000,
+  streamStallMs: 60_000,
+  /** How long events are kept for streams to come back to, after the last one left. */
+  replayMs: 600_000,
   tickMs: 30_000,
   healthMs: 60_000,
   pingMs: 25_000,

@@ -1,11 +1,15 @@
 import type { Static, TSchema } from 'typebox'
 import type { Entry } from '../auth/access.ts'
+import type { Surface } from '../auth/surfaces.ts'
+import type { Declared } from '../nodes/surface.ts'
 import type { ClientInfo } from '../protocol/frames.ts'
 import type { Role, Scope } from '../protocol/scopes.ts'
 
 /** Who is calling, as the handshake settled it. */
 export interface Caller {
   connId: string
+  /** What the caller came through: a socket, or one request over HTTP. */
+  surface: Surface
   role: Role
   scopes: ReadonlySet<Scope>
   client: ClientInfo
@@ -27,14 +31,6 @@ export interface Caller {
   footing: string | undefined
 }
 
-/** What a node declares of itself when it connects. */
-export interface Declared {
-  caps: readonly string[]
-  commands: readonly string[]
-  permissions: Readonly<Record<string, boolean>>
-  pathEnv: string | undefined
-}
-
 /** What may call a method: operators with a scope, nodes, or everyone who is connected. */
 export type Access = Scope | 'node' | 'any'
 
@@ -46,8 +42,15 @@ export interface Method {
   result: TSchema | undefined
   /** True for a write of the control plane, of which a caller has a few a minute. */
   write: boolean
-  handler(params: never, caller: Caller): unknown
+  /** True for a method that waits for somebody else and bounds its calls itself: they leave room for other calls. */
+  waits: boolean
+  /** True for a method that does something to the caller's own socket, so that a caller without one has no use for it. */
+  socket: boolean
+  handler(params: never, caller: Caller, interim?: Interim): unknown
 }
+
+/** Sends an answer before the answer, where the caller's transport can carry two. */
+export type Interim = (payload: unknown) => void
 
 /** Declares a method; its handler's types are inferred from the params schema. */
 export function defineMethod<P extends TSchema>(method: {
@@ -56,9 +59,16 @@ export function defineMethod<P extends TSchema>(method: {
   params: P
   result?: TSchema
   write?: boolean
-  handler(params: Static<P>, caller: Caller): unknown
+  waits?: boolean
+  socket?: boolean
+  handler(params: Static<P>, caller: Caller, interim?: Interim): unknown
 }): Method {
-  return { result: undefined, write: false, ...method } as Method
+  return { result: undefined, write: false, waits: false, socket: false, ...method } as Method
+}
+
+/** Reports whether a caller without a socket has a use for a method. */
+export function worksOverHttp({ scope, socket }: Pick<Method, 'scope' | 'socket'>): boolean {
+  return scope !== 'node' && !socket
 }
 
 /** Publishes an event; the broadcaster filters by the event's scope and numbers it per socket. */

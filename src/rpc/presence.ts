@@ -42,10 +42,11 @@ export class Presence {
     this.#announceSoon()
   }
 
-  /** Adds a line of text, as `system-event` does, and tells everyone at once. */
-  note(text: string, reason: string | undefined): void {
-    this.#put(`note ${text}`, { text, ts: Date.now(), ...(reason === undefined ? {} : { reason }) })
-    this.#announce()
+  /** Adds a line of text, and tells everyone at once, as `system-event` does; one of a source stands in place of its last, and waits for others. */
+  note(text: string, reason: string | undefined, source?: string): void {
+    this.#put(`note ${source ?? text}`, { text, ts: Date.now(), ...(reason === undefined ? {} : { reason }) })
+    if (source === undefined) this.#announce()
+    else this.#announceSoon()
   }
 
   stop(): void {

@@ -65,7 +65,7 @@ export function refusedCredential(failure: AuthFailure, params: ConnectParams, i
       fix: { command: 'openclaw dashboard', where: 'gateway host' }
     })
   }
-  if (failure.reason === 'bootstrap_token_invalid') return spentCode()
+  if (failure.reason === 'bootstrap_token_invalid') return spentCode(params, failure.detail)
   if (failure.reason === 'unauthorized') return unbelieved(failure)
   const { code, next, message } = words[failure.reason]
   const retry = failure.reason === 'token_mismatch' && params.device !== undefined && Boolean(params.auth?.token)
@@ -120,10 +120,12 @@ function hint(reason: string, { client }: ConnectParams, ingress: Ingress): stri
 export function deviceRequired(params: ConnectParams): RpcError {
   if (isOperatorUi(params)) {
     return invalidRequest('control ui requires device identity (use HTTPS or localhost secure context)', {
-      code: 'CONTROL_UI_DEVICE_IDENTITY_REQUIRED'
+      code: 'CONTROL_UI_DEVICE_IDENTITY_REQUIRED',
+      fix: { command: 'openclaw dashboard', where: 'gateway host' } satisfies Fix
     })
   }
-  return new RpcError('NOT_PAIRED', 'device identity required', { details: { code: 'DEVICE_IDENTITY_REQUIRED' } })
+  const fix: Fix = { command: 'openclaw gateway auth-token --show', where: 'gateway host' }
+  return new RpcError('NOT_PAIRED', 'device identity required', { details: { code: 'DEVICE_IDENTITY_REQUIRED', fix } })
 }
 
 /** Reports whether a client is one of the operator UIs, which always bring a device. */

@@ -58,7 +58,38 @@ const migrations = [
    ) STRICT;
    CREATE INDEX auth_event_denied ON auth_event (id) WHERE outcome = 'denied';
    CREATE INDEX auth_event_other ON auth_event (id) WHERE outcome <> 'denied';
-   CREATE TRIGGER auth_event_stands BEFORE UPDATE ON auth_event BEGIN SELECT RAISE(ABORT, 'the trail is append-only'); END;`
+   CREATE TRIGGER auth_event_stands BEFORE UPDATE ON auth_event BEGIN SELECT RAISE(ABORT, 'the trail is append-only'); END;`,
+  `CREATE TABLE setup_code (
+     digest BLOB PRIMARY KEY, setup_id TEXT NOT NULL UNIQUE, access TEXT NOT NULL, scopes TEXT NOT NULL,
+     created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, device_id TEXT, spent_at INTEGER, delivered_at INTEGER
+   ) STRICT;
+   INSERT INTO setup_code
+     SELECT digest, hex(randomblob(16)), 'owner', scopes, created_at, expires_at, NULL, NULL, NULL FROM launch_code;
+   DROP TABLE launch_code;`,
+  `CREATE TABLE exec_approval (
+     id TEXT PRIMARY KEY, request TEXT NOT NULL, digest TEXT, asked_by_key TEXT NOT NULL, asked_by TEXT NOT NULL,
+     created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, status TEXT, decision TEXT, reason TEXT,
+     resolved_at INTEGER, resolved_by TEXT, used_at INTEGER
+   ) STRICT;
+   CREATE INDEX exec_approval_pending ON exec_approval (expires_at) WHERE resolved_at IS NULL;
+   CREATE INDEX exec_approval_resolved ON exec_approval (resolved_at, id) WHERE resolved_at IS NOT NULL;`,
+  `CREATE TABLE node (
+     node_id TEXT PRIMARY KEY, facts TEXT NOT NULL, label TEXT, created_at INTEGER NOT NULL,
+     surface TEXT, surface_created_at INTEGER, surface_approved_at INTEGER, request_id TEXT UNIQUE, request TEXT,
+     host_stats TEXT, last_connected_at INTEGER, last_disconnected_at INTEGER, last_seen_at INTEGER, last_seen_reason TEXT,
+     work_revision INTEGER NOT NULL DEFAULT 0
+   ) STRICT;
+   CREATE TABLE node_work (
+     id TEXT PRIMARY KEY, node_id TEXT NOT NULL REFERENCES node ON DELETE CASCADE, type TEXT NOT NULL,
+     priority TEXT NOT NULL, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, UNIQUE (node_id, type)
+   ) STRICT;
+   CREATE TABLE node_action (
+     id TEXT PRIMARY KEY, node_id TEXT NOT NULL REFERENCES node ON DELETE CASCADE, key TEXT NOT NULL,
+     command TEXT NOT NULL, params TEXT, created_at INTEGER NOT NULL, UNIQUE (node_id, key)
+   ) STRICT;
+   CREATE TRIGGER node_ends AFTER DELETE ON device_grant WHEN OLD.role = 'node'
+     BEGIN DELETE FROM node WHERE node_id = OLD.device_id; END;
+   CREATE TABLE voice_wake (id INTEGER PRIMARY KEY CHECK (id = 1), triggers TEXT NOT NULL) STRICT;`
 ]
 
 function migrate(db: DatabaseSync): void {

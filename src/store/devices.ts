@@ -1,9 +1,14 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Role, Scope } from '../protocol/scopes.ts'
 import { Sql } from './database.ts'
+import { type SpentCode, spend } from './setup-codes.ts'
 
-/** How a device came to be paired. */
-export type ApprovedVia = 'silent' | 'owner' | 'launch-link' | 'trusted-proxy'
+/** How a device came to be paired: by a person, by a code that one of them made, or by a rule. */
+export type ApprovedVia = 'owner' | 'launch-link' | 'bootstrap' | Rule
+
+/** The rules that pair a device without asking anybody. */
+export type Rule = (typeof RULES)[number]
+const RULES = ['silent', 'trusted-proxy', 'trusted-cidr'] as const
 
 /** What a device says of itself when it connects. */
 export interface DeviceFacts {
@@ -60,28 +65,29 @@ export interface DeviceRequest extends DeviceFacts {
 export interface Approval {
   facts: DeviceFacts
   via: ApprovedVia
-  grant: { role: Role; scopes: Scope[] }[]
-  /** Digest of a token to issue for the first granted role. */
-  token: Uint8Array | undefined
+  /** Per role: what it may do, and the digest of a token to issue for it. */
+  grant: { role: Role; scopes: Scope[]; token?: Uint8Array | undefined }[]
   /** Ends every earlier token of the granted roles. */
   endTokens: boolean
   /** The request this answers. */
   requestId: string | undefined
-  /** A launch code spent by this change; when it is gone already, nothing happens. */
-  launchCode: Uint8Array | undefined
+  /** A one-time code spent by this change; when it is no longer good, nothing happens. */
+  code: Uint8Array | undefined
 }
 
 const MAX_TOKENS = 8
-const MAX_REQUESTS = 100
 
-/** Devices, their grants, tokens (as digests), requests and launch codes, in SQLite. */
+/** Requests that wait, in all. */
+export const MAX_REQUESTS = 100
+
+/** Devices, their grants, tokens (as digests) and requests, in SQLite. */
 export class DeviceStore {
   readonly #sql: Sql
-  readonly #now: () => number
+  readonly now: () => number
 
   constructor(db: DatabaseSync, now: () => number = Date.now) {
     this.#sql = new Sql(db)
-    this.#now = now
+    this.now = now
   }
 
   async find(deviceId: string): Promise<PairedDevice | undefined> {
@@ -93,35 +99,37 @@ export class DeviceStore {
     return rows.map((row) => this.#device(row.device_id as string)!)
   }
 
-  /** Applies an approval; false when its launch code was already spent or has expired. */
-  async approve(approval: Approval): Promise<boolean> {
+  /** Applies an approval; undefined when its code was already spent or has expired. */
+  async approve(approval: Approval): Promise<{ code: SpentCode | undefined } | undefined> {
+    const { facts, grant, requestId } = approval
     return this.#sql.transaction(() => {
-      if (approval.launchCode !== undefined) {
-        const spent = this.#sql.run(
-          'DELETE FROM launch_code WHERE digest = ? AND expires_at > ?',
-          approval.launchCode,
-          this.#now()
-        )
-        if (spent === 0) return false
-      }
-      this.#saveDevice(approval.facts, approval.via)
-      for (const { role, scopes } of approval.grant) {
+      const code = approval.code && spend(this.#sql, approval.code, facts.deviceId, this.now())
+      if (approval.code !== undefined && code === undefined) return undefined
+      this.#saveDevice(facts, approval.via)
+      for (const { role, scopes, token } of grant) {
         this.#sql.run(
           `INSERT INTO device_grant (device_id, role, scopes, revoked_at) VALUES (?, ?, ?, NULL)
            ON CONFLICT DO UPDATE SET scopes = excluded.scopes, revoked_at = NULL`,
-          approval.facts.deviceId,
+          facts.deviceId,
           role,
           JSON.stringify(scopes)
         )
-        if (approval.endTokens) this.#endTokens(approval.facts.deviceId, role)
+        if (approval.endTokens) this.#endTokens(facts.deviceId, role)
+        if (token !== undefined) this.#addToken(token, facts.deviceId, role, false)
       }
-      const role = approval.grant[0]?.role
-      if (approval.token !== undefined && role !== undefined)
-        this.#addToken(approval.token, approval.facts.deviceId, role, false)
-      if (approval.requestId !== undefined)
-        this.#sql.run('DELETE FROM device_request WHERE request_id = ?', approval.requestId)
-      return true
+      if (requestId !== undefined) this.#sql.run('DELETE FROM device_request WHERE request_id = ?', requestId)
+      return { code }
     })
+  }
+
+  /** The devices that rules paired beyond a number, those seen last kept. */
+  async beyond(count: number): Promise<PairedDevice[]> {
+    const rows = this.#sql.all(
+      `SELECT device_id FROM device WHERE approved_via IN (${RULES.map((rule) => `'${rule}'`)})
+       ORDER BY coalesce(last_seen_at, created_at) DESC, rowid DESC LIMIT -1 OFFSET ?`,
+      count
+    )
+    return rows.map((row) => this.#device(row.device_id as string)!)
   }
 
   /** Adds a token beside the ones a device has; beyond the cap the oldest ends. */
@@ -149,7 +157,7 @@ export class DeviceStore {
       this.#endTokens(deviceId, role)
       this.#sql.run(
         'UPDATE device_grant SET revoked_at = ? WHERE device_id = ? AND role = ?',
-        this.#now(),
+        this.now(),
         deviceId,
         role
       )
@@ -177,7 +185,7 @@ export class DeviceStore {
 
   /** Records that a device connected, and by which token if by one. */
   async seen(deviceId: string, reason: string, token: Uint8Array | undefined): Promise<void> {
-    const now = this.#now()
+    const now = this.now()
     this.#sql.transaction(() => {
       this.#sql.run(
         'UPDATE device SET last_seen_at = ?, last_seen_reason = ? WHERE device_id = ?',
@@ -193,10 +201,12 @@ export class DeviceStore {
     return this.#sql.run('UPDATE device SET label = ? WHERE device_id = ?', label, deviceId) > 0
   }
 
-  async remove(deviceId: string): Promise<boolean> {
+  /** Removes a paired device, and returns the request that ended with it; undefined where none is paired. */
+  async remove(deviceId: string): Promise<{ request: DeviceRequest | undefined } | undefined> {
     return this.#sql.transaction(() => {
-      this.#sql.run('DELETE FROM device_request WHERE device_id = ?', deviceId)
-      return this.#sql.run('DELETE FROM device WHERE device_id = ?', deviceId) > 0
+      if (this.#sql.run('DELETE FROM device WHERE device_id = ?', deviceId) === 0) return undefined
+      const row = this.#sql.get('DELETE FROM device_request WHERE device_id = ? RETURNING body', deviceId)
+      return { request: row && (JSON.parse(row.body as string) as DeviceRequest) }
     })
   }
 
@@ -205,9 +215,9 @@ export class DeviceStore {
     return rows.map((row) => JSON.parse(row.body as string) as DeviceRequest)
   }
 
-  /** Saves a device's request in place of an earlier one of the same device; bounded, the oldest goes. */
-  async saveRequest(request: DeviceRequest): Promise<void> {
-    this.#sql.transaction(() => {
+  /** Saves a device's request in place of an earlier one of the same device. Returns those that had no room. */
+  async saveRequest(request: DeviceRequest): Promise<DeviceRequest[]> {
+    return this.#sql.transaction(() => {
       this.#sql.run('DELETE FROM device_request WHERE device_id = ?', request.deviceId)
       this.#sql.run(
         'INSERT INTO device_request (request_id, device_id, body, created_at) VALUES (?, ?, ?, ?)',
@@ -216,10 +226,8 @@ export class DeviceStore {
         JSON.stringify(request),
         request.ts
       )
-      this.#sql.run(
-        'DELETE FROM device_request WHERE request_id NOT IN (SELECT request_id FROM device_request ORDER BY created_at DESC LIMIT ?)',
-        MAX_REQUESTS
-      )
+      const { waiting } = this.#sql.get('SELECT count(*) AS waiting FROM device_request')!
+      return (waiting as number) > MAX_REQUESTS ? this.#makeRoom() : []
     })
   }
 
@@ -227,28 +235,27 @@ export class DeviceStore {
     this.#sql.run('DELETE FROM device_request WHERE request_id = ?', requestId)
   }
 
-  /** Keeps a launch code's digest until it is spent or expires. */
-  async addLaunchCode(digest: Uint8Array, scopes: Scope[], expiresAtMs: number): Promise<void> {
-    this.#sql.transaction(() => {
-      this.#sql.run('DELETE FROM launch_code WHERE expires_at <= ?', this.#now())
-      this.#sql.run(
-        'INSERT INTO launch_code (digest, scopes, created_at, expires_at) VALUES (?, ?, ?, ?)',
-        digest,
-        JSON.stringify(scopes),
-        this.#now(),
-        expiresAtMs
-      )
-    })
+  /** Takes out the requests that were made at a moment or before, and returns them. */
+  async takeRequests(until: number): Promise<DeviceRequest[]> {
+    return this.#sql
+      .all('DELETE FROM device_request WHERE created_at <= ? RETURNING body', until)
+      .map((row) => JSON.parse(row.body as string) as DeviceRequest)
   }
 
-  /** The scopes a launch code would grant, while it is good. */
-  async findLaunchCode(digest: Uint8Array): Promise<Scope[] | undefined> {
-    const row = this.#sql.get('SELECT scopes FROM launch_code WHERE digest = ? AND expires_at > ?', digest, this.#now())
-    return row === undefined ? undefined : (JSON.parse(row.scopes as string) as Scope[])
+  // Whoever floods pushes out their own: the oldest of the place that most requests come from goes.
+  #makeRoom(): DeviceRequest[] {
+    const rows = this.#sql.all('SELECT body FROM device_request ORDER BY created_at, rowid')
+    const from = Map.groupBy(
+      rows.map((row) => JSON.parse(row.body as string) as DeviceRequest),
+      source
+    )
+    const [oldest] = [...from.values()].reduce((most, each) => (each.length > most.length ? each : most))
+    this.#sql.run('DELETE FROM device_request WHERE request_id = ?', oldest!.requestId)
+    return [oldest!]
   }
 
   #saveDevice(facts: DeviceFacts, via: ApprovedVia): void {
-    const now = this.#now()
+    const now = this.now()
     this.#sql.run(
       `INSERT INTO device (device_id, public_key, platform, device_family, client_id, client_mode, display_name, approved_via,
          remote_ip, created_at, approved_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -271,14 +278,16 @@ export class DeviceStore {
   }
 
   #addToken(digest: Uint8Array, deviceId: string, role: Role, rotated: boolean): void {
-    const now = this.#now()
+    const now = this.now()
+    // None for a grant that was revoked a moment ago: it would come back to life with the next approval.
     this.#sql.run(
-      'INSERT INTO device_token (digest, device_id, role, created_at, rotated_at) VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO device_token (digest, device_id, role, created_at, rotated_at)
+       SELECT ?, device_id, role, ?, ? FROM device_grant WHERE device_id = ? AND role = ? AND revoked_at IS NULL`,
       digest,
-      deviceId,
-      role,
       now,
-      rotated ? now : null
+      rotated ? now : null,
+      deviceId,
+      role
     )
     this.#sql.run(
       `DELETE FROM device_token WHERE device_id = ?1 AND role = ?2 AND rowid NOT IN (
@@ -328,6 +337,10 @@ export class DeviceStore {
         }))
     }
   }
+}
+
+function source({ user, remoteIp }: DeviceRequest): string {
+  return user ?? remoteIp ?? 'local'
 }
 
 function optional<T>(value: unknown): T | undefined {

@@ -12,9 +12,9 @@ export interface StateLock {
  * Takes the lock of a state folder (R12), or names the process that holds it. The lock is SQLite's own exclusive
  * file lock: Node has no `flock`, and a pid file alone outlives a crash.
  */
-export function lockState(stateDir: string, pid: number): StateLock | { heldBy: number | undefined } {
-  const file = join(stateDir, 'gateway.lock')
-  const pidFile = join(stateDir, 'gateway.pid')
+export function lockState(stateDir: string, pid: number, name = 'gateway'): StateLock | { heldBy: number | undefined } {
+  const file = join(stateDir, `${name}.lock`)
+  const pidFile = join(stateDir, `${name}.pid`)
   ensurePrivateFile(file)
   const db = new DatabaseSync(file)
   try {
@@ -31,6 +31,21 @@ export function lockState(stateDir: string, pid: number): StateLock | { heldBy: 
       held.delete(db)
       db.close()
     }
+  }
+}
+
+/** Reports whether a process holds a lock, without taking it. */
+export function isLocked(stateDir: string, name = 'gateway'): boolean {
+  try {
+    const db = new DatabaseSync(join(stateDir, `${name}.lock`), { readOnly: true })
+    try {
+      db.prepare('SELECT count(*) FROM sqlite_master').get()
+      return false
+    } finally {
+      db.close()
+    }
+  } catch (error) {
+    return (error as { errcode?: number }).errcode === SQLITE_BUSY
   }
 }
 

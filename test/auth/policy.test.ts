@@ -127,7 +127,7 @@ t.test('S10 R8: what authenticates where, default deny', async (t) => {
     'password',
     'named-token',
     'device-token',
-    'launch-code',
+    'setup-code',
     'trusted-proxy',
     'tailscale'
   ]
@@ -135,7 +135,7 @@ t.test('S10 R8: what authenticates where, default deny', async (t) => {
     probe: [],
     static: [],
     'http-api': ['owner', 'none', 'token', 'password', 'named-token', 'trusted-proxy'],
-    'control-ui': methods.filter((each) => each !== 'launch-code'),
+    'control-ui': methods.filter((each) => each !== 'setup-code'),
     websocket: methods
   }
   t.same([...SURFACES].sort(), Object.keys(want).sort())
@@ -259,7 +259,7 @@ t.test('failed guesses', async (t) => {
                 fc.string({ minLength: 1 }).map((token) => ({ token: `x${token}` })),
                 fc.string({ minLength: 1 }).map((password) => ({ password: `x${password}` })),
                 fc.constant({ token: 'wrong', deviceToken: 'wrong' }),
-                fc.constant({ token: 'wrong', launchCode: 'wrong' })
+                fc.constant({ token: 'wrong', setupCode: 'wrong' })
               ),
               deviceId: fc.constantFrom(undefined, 'd', 'other')
             }),
@@ -312,7 +312,7 @@ t.test('failed guesses', async (t) => {
     const wrongs: AuthRequest['presented'][] = [
       { token: 'x', password: ' ' },
       { token: ' ', deviceToken: 'x' },
-      { launchCode: 'x', password: 'x' }
+      { setupCode: 'x', password: 'x' }
     ]
     const rows = (['none', 'token', 'password', 'trusted-proxy'] as const).flatMap((mode) =>
       [true, false].flatMap((local) =>

@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs'
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { findChromium } from '../../scripts/chromium.ts'
+import { PUBLIC_DIR } from '../../src/package.ts'
 import { RawClient } from '../support/client.ts'
 import { TOKEN } from '../support/gateway.ts'
 
@@ -39,6 +41,14 @@ export async function startBrowser(t: Test, hosts?: Record<string, string>): Pro
   })
   t.teardown(() => browser.close())
   return browser
+}
+
+/** Runs tests in Chromium, or says why they cannot be run here. */
+export async function inBrowser(t: Test, run: (browser: Browser) => void | Promise<void>): Promise<void> {
+  const built = existsSync(`${PUBLIC_DIR}/assets/.vite/manifest.json`)
+  const browser = built ? await startBrowser(t) : undefined
+  if (browser !== undefined) await run(browser)
+  else t.plan(0, built ? 'no Chromium or Chrome here: install one, or set CHROME_PATH' : 'npm run build:ui comes first')
 }
 
 /** Opens a page in a context of its own. */

@@ -1,19 +1,14 @@
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { createServer } from 'node:net'
 import type { Browser } from 'playwright-core'
 import t from 'tap'
-import { PUBLIC_DIR } from '../../src/package.ts'
 import { RawClient, TestDevice } from '../support/client.ts'
 import { startApp, startProcess, TOKEN } from '../support/gateway.ts'
-import { admin, faults, shows, signIn, startBrowser, visit } from './browser.ts'
+import { admin, faults, inBrowser, shows, signIn, visit } from './browser.ts'
 
 t.setTimeout(110_000)
-const built = existsSync(`${PUBLIC_DIR}/assets/.vite/manifest.json`)
-const browser = built ? await startBrowser(t) : undefined
-if (browser !== undefined) run(browser)
-else t.plan(0, built ? 'no Chromium or Chrome here: install one, or set CHROME_PATH' : 'npm run build:ui comes first')
+await inBrowser(t, run)
 
 function run(browser: Browser): void {
   t.test('S1: no query, fragment, message or storage entry sends the page anywhere but home', async (t) => {

@@ -1,10 +1,8 @@
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
 import t from 'tap'
-import { PUBLIC_DIR } from '../../src/package.ts'
 import { startApp, startProcess, tempDir } from '../support/gateway.ts'
-import { faults, row, shows, signIn, startBrowser, visit } from './browser.ts'
+import { faults, inBrowser, row, shows, signIn, visit } from './browser.ts'
 import { startIdentityProxy } from './identity-proxy.ts'
 
 t.setTimeout(110_000)
@@ -14,10 +12,7 @@ type Json = Record<string, unknown>
 const PASSWORD = 'the-password-of-this-machine'
 const USER = 'x-user'
 
-const built = existsSync(`${PUBLIC_DIR}/assets/.vite/manifest.json`)
-const browser = built ? await startBrowser(t) : undefined
-if (browser !== undefined) run(browser)
-else t.plan(0, built ? 'no Chromium or Chrome here: install one, or set CHROME_PATH' : 'npm run build:ui comes first')
+await inBrowser(t, run)
 
 /** The gateway's section for a proxy that serves it as `http://gateway.example:PORT`. */
 function section(port: number, trustedProxy: Json, more: Json = {}): Json {

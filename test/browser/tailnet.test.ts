@@ -1,20 +1,15 @@
-import { existsSync } from 'node:fs'
 import type { Browser } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { PUBLIC_DIR } from '../../src/package.ts'
 import { cli, RawClient } from '../support/client.ts'
 import { startProcess, type TestProcess, TOKEN } from '../support/gateway.ts'
 import { startTailnet, TAILNET_NAME, type Tailnet } from '../support/tailscaled.ts'
-import { faults, row, shows, signIn, startBrowser, visit } from './browser.ts'
+import { faults, inBrowser, row, shows, signIn, startBrowser, visit } from './browser.ts'
 
 t.setTimeout(110_000)
 
 const ACTIVE = 'tailscale exposes the gateway'
 
-const built = existsSync(`${PUBLIC_DIR}/assets/.vite/manifest.json`)
-const browser = built ? await startBrowser(t) : undefined
-if (browser !== undefined) await run(browser)
-else t.plan(0, built ? 'no Chromium or Chrome here: install one, or set CHROME_PATH' : 'npm run build:ui comes first')
+await inBrowser(t, run)
 
 async function run(browser: Browser): Promise<void> {
   const { gateway, tailnet, owner } = await exposed(t, 'serve')

@@ -1,17 +1,13 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { PUBLIC_DIR } from '../../src/package.ts'
 import { startApp, startProcess, type TestProcess, TOKEN, tempDir } from '../support/gateway.ts'
 import { fingerprintOf, makePair, placesIn, putPair } from '../support/tls.ts'
-import { admin, faults, row, shows, signIn, startBrowser, visit } from './browser.ts'
+import { admin, faults, inBrowser, row, shows, signIn, visit } from './browser.ts'
 
 t.setTimeout(110_000)
-const built = existsSync(`${PUBLIC_DIR}/assets/.vite/manifest.json`)
-const browser = built ? await startBrowser(t) : undefined
-if (browser !== undefined) run(browser)
-else t.plan(0, built ? 'no Chromium or Chrome here: install one, or set CHROME_PATH' : 'npm run build:ui comes first')
+await inBrowser(t, run)
 
 /** What changes about access while a page is open. */
 function run(browser: Browser): void {

@@ -97,6 +97,13 @@ t.test('config set', async (t) => {
     out: /Set gateway.port\nRestart the gateway to apply./
   })
   t.match(await config(home, ['set', 'agents.x', '1']), { out: /No gateway restart needed/ })
+  t.match(await config(home, ['set', 'plugins.entries.other.enabled', 'true']), { out: /No gateway restart needed/ })
+  for (const [key, value] of [
+    ['plugins.entries["admin-http-rpc"].enabled', 'true'],
+    ['logging.level', '"debug"'],
+    ['gateway.tools.allow', '["nodes"]']
+  ] as const)
+    t.match(await config(home, ['set', key, value]), { out: /It applies at once, or at the next start/ }, key)
   t.same(JSON.parse((await config(home, ['set', 'gateway.port', '19003', '--json'])).out), {
     ok: true,
     changed: true,

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { digest, freshSecret } from '../../src/auth/secrets.ts'
 import type { ConnectParams, ErrorShape, HelloOk } from '../../src/protocol/frames.ts'
 import { openDatabase } from '../../src/store/database.ts'
-import { DeviceStore } from '../../src/store/devices.ts'
+import { SetupCodeStore } from '../../src/store/setup-codes.ts'
 import { cli, connectParams, controlUi, nodeHost, RawClient, TestDevice } from '../support/client.ts'
 import { startApp, type TestApp, TOKEN } from '../support/gateway.ts'
 import { schemaErrors } from '../support/schema.ts'
@@ -201,7 +201,7 @@ t.test('silent pairing on this host (§2.3)', async (t) => {
     { name: 'a CLI', want: 'silent' },
     { name: 'a CLI that asks for everything', params: { scopes: ['operator.admin'] }, want: 'silent' },
     { name: 'a CLI that asks for nothing', params: { scopes: [] }, want: 'silent' },
-    { name: 'a probe', params: { client: { ...cli, id: 'openclaw-probe', mode: 'probe' } }, want: 'silent' },
+    { name: 'a probe', params: { client: { ...cli, id: 'openclaw-probe', mode: 'probe' } }, want: 'untraced' },
     { name: 'a desktop app', params: { client: { ...cli, id: 'openclaw-macos', mode: 'ui' } }, want: 'silent' },
     { name: 'a terminal UI', params: { client: { ...cli, id: 'openclaw-tui', mode: 'ui' } }, want: 'silent' },
     { name: 'a node', params: { client: nodeHost, role: 'node', scopes: [] }, want: 'silent' },
@@ -291,7 +291,11 @@ t.test('coming back (§2.4, D15)', async (t) => {
         code: 'AUTH_SCOPE_MISMATCH',
         authReason: 'scope_mismatch',
         canRetryWithDeviceToken: false,
-        recommendedNextStep: 'review_auth_configuration'
+        recommendedNextStep: 'review_auth_configuration',
+        fix: {
+          command: `openclaw devices grant ${device.id} --scopes operator.read,operator.pairing,operator.write`,
+          where: 'gateway host'
+        }
       }
     })
   }
@@ -351,7 +355,11 @@ t.test('PAIRING_REQUIRED says what is asked, and of whom (§2.4)', async (t) => 
       }
     }
   )
-  t.match(fix, { command: /^openclaw .*device\.pair\.approve/, where: 'gateway host' }, 'and how to go on (D12)')
+  t.strictSame(
+    fix,
+    { command: `openclaw devices approve ${requestId}`, where: 'gateway host' },
+    'and how to go on (D12)'
+  )
   t.strictSame(first.close, {
     code: 1008,
     reason: `pairing required: device is not approved yet (requestId: ${requestId})`
@@ -638,6 +646,8 @@ t.test('what operators do (§2.5, S12, S14)', async (t) => {
   })
 })
 
+const owner = { access: 'owner', scopes: ['operator.admin'] } as const
+
 t.test('S13: a launch link lets one browser in, once, for ten minutes', async (t) => {
   const app = await startApp(t, { gateway: { ...unhurried, trustedProxies: ['127.0.0.1'] } })
   const admin = await operator(t, app)
@@ -699,7 +709,7 @@ t.test('S13: a launch link lets one browser in, once, for ten minutes', async (t
 
   t.equal((await open(new TestDevice(), freshSecret())).error?.details?.code, 'AUTH_BOOTSTRAP_TOKEN_INVALID')
   const old = freshSecret()
-  await app.app.devices.addLaunchCode(digest(old), ['operator.admin'], Date.now() - 1)
+  await app.app.setupCodes.add(digest(old), { ...owner, setupId: 'old', expiresAtMs: Date.now() - 1 })
   t.equal(
     (await open(new TestDevice(), old)).error?.details?.code,
     'AUTH_BOOTSTRAP_TOKEN_INVALID',
@@ -707,10 +717,10 @@ t.test('S13: a launch link lets one browser in, once, for ten minutes', async (t
   )
 
   let now = 1_000
-  const store = new DeviceStore(openDatabase(':memory:'), () => now)
-  await store.addLaunchCode(digest('code'), ['operator.admin'], 601_000)
+  const store = new SetupCodeStore(openDatabase(':memory:'), () => now)
+  await store.add(digest('code'), { ...owner, setupId: 'code', expiresAtMs: 601_000 })
   now = 600_999
-  t.strictSame(await store.findLaunchCode(digest('code')), ['operator.admin'])
+  t.match(await store.present(digest('code'), 'a'), { access: 'owner', scopes: ['operator.admin'] })
   now = 601_000
-  t.equal(await store.findLaunchCode(digest('code')), undefined, 'not a millisecond longer')
+  t.strictSame(await store.present(digest('code'), 'a'), { refused: 'expired' }, 'not a millisecond longer')
 })

@@ -4,7 +4,7 @@ import { digest } from '../../src/auth/secrets.ts'
 import type { Surface } from '../../src/auth/surfaces.ts'
 import { RawClient, TestDevice } from '../support/client.ts'
 import { startApp, type TestApp, TOKEN } from '../support/gateway.ts'
-import { inventory, watchRoutes } from '../support/routes.ts'
+import { everyRoute, inventory, questionFor, watchRoutes } from '../support/routes.ts'
 
 const securityHeaders = {
   'x-content-type-options': 'nosniff',
@@ -35,7 +35,9 @@ function ask(
       { ...target, path, method, headers: { ...headers, ...length }, agent: false },
       async (res) => {
         let text = ''
-        for await (const chunk of res.setEncoding('utf8')) text += chunk
+        // A stream of events has no end.
+        if (res.headers['content-type']?.startsWith('text/event-stream')) res.destroy()
+        else for await (const chunk of res.setEncoding('utf8')) text += chunk
         resolve({ status: res.statusCode ?? 0, headers: res.headers, body: text })
       }
     )
@@ -73,6 +75,7 @@ t.test('S10 S21: every registered route is in the inventory, with its surface', 
 
 t.test('every route against every credential and every way in', async (t) => {
   const gateway = await startApp(t, {
+    sections: everyRoute,
     gateway: { auth: { mode: 'token', token: TOKEN, rateLimit: { maxAttempts: 1_000_000 } } }
   })
   const device = new TestDevice()
@@ -89,34 +92,31 @@ t.test('every route against every credential and every way in', async (t) => {
       remoteIp: undefined
     },
     via: 'owner',
-    grant: [{ role: 'operator', scopes: ['operator.admin'] }],
-    token: digest(deviceToken),
+    grant: [{ role: 'operator', scopes: ['operator.admin'], token: digest(deviceToken) }],
     endTokens: false,
     requestId: undefined,
-    launchCode: undefined
+    code: undefined
   })
-  const paths = Object.entries(inventory).map(
-    ([url, surface]) => [url === '/assets/*' ? '/assets/none.js' : url, surface] as const
-  )
   const open = (surface: Surface) => surface !== 'http-api' && surface !== 'control-ui'
-  const answered = (path: string) => (/none|socket/.test(path) ? 404 : 200)
 
-  for (const [path, surface] of paths) {
+  for (const [url, surface] of Object.entries(inventory)) {
+    const { path, method, body, answer: answered } = questionFor(url)
+    const options = { method, ...(body === undefined ? {} : { body }) }
     t.test(`${surface} ${path}`, async (t) => {
       const credentials: [string, Record<string, string>, string, number][] = [
         ['none', {}, '', 401],
-        ['right bearer', bearer(TOKEN), '', 200],
-        ['right bearer in another case', { authorization: `bEaReR  ${TOKEN}` }, '', 200],
+        ['right bearer', bearer(TOKEN), '', answered],
+        ['right bearer in another case', { authorization: `bEaReR  ${TOKEN}` }, '', answered],
         ['Basic', { authorization: `Basic ${Buffer.from(`:${TOKEN}`).toString('base64')}` }, '', 401],
         ['token alone', { authorization: TOKEN }, '', 401],
         ['query', {}, `?token=${TOKEN}`, 401],
         ['cookie', { cookie: `token=${TOKEN}` }, '', 401],
         ['x-api-key', { 'x-api-key': TOKEN, 'x-openclaw-token': TOKEN }, '', 401],
-        ['device token', bearer(deviceToken), '', surface === 'control-ui' ? 200 : 401]
+        ['device token', bearer(deviceToken), '', surface === 'control-ui' ? answered : 401]
       ]
       for (const [name, headers, query, want] of credentials) {
-        const status = open(surface) ? answered(path) : want
-        const answer = await ask(gateway, path + query, headers)
+        const status = open(surface) ? answered : want
+        const answer = await ask(gateway, path + query, headers, options)
         t.equal(answer.status, status, `${name}: ${status}`)
         // Probes are asked often and say little: JSON of a fixed shape, never a page.
         if (surface === 'probe')
@@ -134,41 +134,38 @@ t.test('every route against every credential and every way in', async (t) => {
         )
       }
       for (const headers of forwarding) {
-        const answer = await ask(gateway, path, { ...headers, ...bearer(TOKEN) })
+        const answer = await ask(gateway, path, { ...headers, ...bearer(TOKEN) }, options)
         t.equal(answer.status, 403, `${Object.keys(headers).join(' + ')} from an untrusted sender`)
         t.has(JSON.parse(answer.body), { error: { type: 'proxy_attribution_required' } })
         t.equal(answer.headers.connection, 'close')
         t.equal(answer.headers['x-content-type-options'], 'nosniff')
       }
       for (const headers of hops) {
-        t.equal(
-          (await ask(gateway, path, { ...headers, ...bearer(TOKEN) })).status,
-          answered(path),
-          JSON.stringify(headers)
-        )
-        if (!open(surface)) t.equal((await ask(gateway, path, headers)).status, 401)
+        const { status } = await ask(gateway, path, { ...headers, ...bearer(TOKEN) }, options)
+        t.equal(status, answered, JSON.stringify(headers))
+        if (!open(surface)) t.equal((await ask(gateway, path, headers, options)).status, 401)
       }
-      const foreign = await ask(gateway, path, { host: 'rebound.example', ...bearer(TOKEN) })
+      const foreign = await ask(gateway, path, { host: 'rebound.example', ...bearer(TOKEN) }, options)
       t.equal(foreign.status, 421, 'D7: a foreign Host')
       t.has(JSON.parse(foreign.body), { error: { type: 'host_not_allowed', fix: { where: 'gateway host' } } })
       for (const headers of foreignPages) {
-        const answer = await ask(gateway, path, { ...headers, ...bearer(TOKEN) })
-        t.equal(answer.status, open(surface) ? answered(path) : 403, `S2: ${JSON.stringify(headers)}`)
+        const answer = await ask(gateway, path, { ...headers, ...bearer(TOKEN) }, options)
+        t.equal(answer.status, open(surface) ? answered : 403, `S2: ${JSON.stringify(headers)}`)
         if (!open(surface)) t.has(JSON.parse(answer.body), { error: { type: 'origin_not_allowed' } })
       }
       for (const origin of ['http://127.0.0.1:9', 'http://localhost'])
-        t.equal((await ask(gateway, path, { origin, ...bearer(TOKEN) })).status, answered(path), `${origin} may ask`)
+        t.equal((await ask(gateway, path, { origin, ...bearer(TOKEN) }, options)).status, answered, `${origin} may ask`)
 
       const head = await ask(gateway, path, bearer(TOKEN), { method: 'HEAD' })
-      t.equal(head.status, answered(path), 'HEAD')
+      t.equal(head.status, method === 'GET' ? answered : 405, 'HEAD')
       t.equal(head.body, '')
-      for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
-        const answer = await ask(gateway, path, {}, { method, body: '{}' })
+      for (const other of ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'].filter((each) => each !== method)) {
+        const answer = await ask(gateway, path, {}, { method: other, ...(other === 'GET' ? {} : { body: '{}' }) })
         const fixed = surface === 'probe' || surface === 'http-api' || surface === 'control-ui'
-        t.equal(answer.status, fixed ? 405 : 404, `${method}, no credential`)
+        t.equal(answer.status, fixed ? 405 : 404, `${other}, no credential`)
         t.equal(answer.body, fixed ? 'Method Not Allowed' : 'Not Found')
         t.equal(answer.headers['content-type'], 'text/plain; charset=utf-8')
-        if (fixed) t.equal(answer.headers.allow, 'GET, HEAD')
+        if (fixed) t.equal(answer.headers.allow, method === 'GET' ? 'GET, HEAD' : 'POST')
       }
     })
   }

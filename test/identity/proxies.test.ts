@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { shows, startBrowser, visit } from '../browser/browser.ts'
 import { controlUi, RawClient, TestDevice } from '../support/client.ts'
+import { EventReader } from '../support/event-reader.ts'
 import { FRONT_ENDS, type FrontEnd, PASSWORD } from '../support/front-ends.ts'
 import { freePort, startProcess, type TestProcess, tempDir } from '../support/gateway.ts'
 
@@ -74,6 +75,18 @@ async function behind(t: Test, frontEnd: FrontEnd, upstream: 'TCP' | 'a Unix soc
   await t.test('WebSocket', async (t) => {
     t.match(await as(), { ok: true, method: 'trusted-proxy', user: 'alice@example.com', token: false })
     t.match(await as({ authorization: basic('boss@example.com') }), { ok: true, user: 'boss@example.com' })
+  })
+
+  await t.test('a stream of events is not held back', async (t) => {
+    const options = { query: '?events=presence', headers: { ...alice, host: at, 'accept-encoding': 'gzip' } }
+    const reader = await EventReader.open({ host: HOST, port }, options)
+    t.match((await reader.event('ready')).data, { events: ['presence'] })
+    for (let n = 1; n <= 3; n++) {
+      await as()
+      await reader.event('presence', n)
+    }
+    t.notOk(reader.response.headers['content-encoding'])
+    await reader.leave()
   })
 
   await t.test('S4 S5: whatever a visitor adds, it is itself or nobody', async (t) => {

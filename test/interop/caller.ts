@@ -14,7 +14,7 @@ type RequestHeaders = Record<string, string | string[]>
 /** How a caller reaches a gateway: straight, or through a front end. */
 export interface Way {
   webSocket(headers: Headers): [url: string, options: ClientOptions]
-  request(path: string, options: { method?: string; headers?: RequestHeaders }): Promise<Reply>
+  request(path: string, options: { method?: string; headers?: RequestHeaders; send?: string }): Promise<Reply>
 }
 
 /** An HTTP answer as it came. */
@@ -46,6 +46,8 @@ export interface RequestCase extends Expected {
   path: string | { ours: string; reference: string }
   method?: string
   headers?: RequestHeaders | ((gateway: GatewayProcess) => RequestHeaders)
+  /** The body that is sent. */
+  send?: string
   /** Default: all of it. A page or a document that is each gateway's own: its keys, or nothing. */
   body?: 'keys' | 'none'
 }
@@ -54,11 +56,11 @@ export interface RequestCase extends Expected {
 export function straight({ url, port }: GatewayProcess): Way {
   return {
     webSocket: (headers) => [url, { headers }],
-    request: (path, { method = 'GET', headers = {} }) =>
+    request: (path, { method = 'GET', headers = {}, send }) =>
       new Promise((resolve, reject) => {
         const options = { host: '127.0.0.1', port, path, method, headers, agent: false }
         const request = http.request(options, (response) => resolve(reply(response)))
-        request.on('error', reject).end()
+        request.on('error', reject).end(send)
       })
   }
 }
@@ -119,10 +121,10 @@ export function knockBoth(pair: Pair, ways: Ways, item: Omit<SocketCase, 'want'>
 
 /** Sends the same request to both. */
 export function askBoth(pair: Pair, ways: Ways, item: RequestCase): Promise<[Answer, Answer]> {
-  const { path, method = 'GET', headers = {}, body } = item
+  const { path, method = 'GET', headers = {}, send, body } = item
   const ask = async (way: Way, path: string, gateway: GatewayProcess) => {
     const sent = typeof headers === 'function' ? headers(gateway) : headers
-    return httpAnswer(await way.request(path, { method, headers: sent }), body)
+    return httpAnswer(await way.request(path, { method, headers: sent, ...(send === undefined ? {} : { send }) }), body)
   }
   const of = (side: 'ours' | 'reference') => (typeof path === 'string' ? path : path[side])
   return Promise.all([ask(ways[0], of('ours'), pair.ours), ask(ways[1], of('reference'), pair.reference)])

@@ -3,7 +3,7 @@ import t from 'tap'
 import { Type } from 'typebox'
 import type { ConnectParams } from '../../src/protocol/frames.ts'
 import { SCOPES } from '../../src/protocol/scopes.ts'
-import { EVENT_NAMES, eventRule } from '../../src/rpc/events.ts'
+import { EVENT_NAMES, eventRule, TARGETED_EVENTS } from '../../src/rpc/events.ts'
 import { LIMITS } from '../../src/rpc/limits.ts'
 import { defineMethod } from '../../src/rpc/method.ts'
 import { cli, nodeHost, RawClient, refusedUpgrade, TestDevice } from '../support/client.ts'
@@ -29,14 +29,26 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
   const { hub } = app.app
   const readers = ['operator.admin', 'operator.read', 'operator.write']
   const pairers = ['operator.admin', 'operator.pairing']
+  const approvers = ['operator.admin', 'operator.approvals']
   const publish = {
     tick: { ts: 1 },
     health: app.app.health.report(),
     presence: { presence: app.app.presence.list() },
     heartbeat: {},
     'config.changed': { path: '/x', hash: 'y', ts: 1 },
+    'voicewake.changed': { triggers: ['hey'] },
+    'voicewake.routing.changed': { config: {} },
+    'node.presence': { nodeId: 'd', lastActiveAtMs: null, presenceUpdatedAtMs: null },
+    'node.hostStats': { nodeId: 'd', hostStats: {} },
     'device.pair.requested': { requestId: 'r', deviceId: 'd', publicKey: 'k', ts: 1 },
     'device.pair.resolved': { requestId: 'r', deviceId: 'd', decision: 'approved', ts: 1 },
+    'device.pair.changed': {},
+    'device.pair.setup.completed': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
+    'device.pair.setup.deliveryUncertain': { setupId: 's', deviceId: 'd', access: 'full', ts: 1 },
+    'exec.approval.requested': { id: 'a', request: {}, createdAtMs: 1, expiresAtMs: 2, approvalKind: 'exec' },
+    'exec.approval.resolved': { id: 'a', decision: 'deny', resolvedBy: null, ts: 1, request: {} },
+    'node.pair.requested': { requestId: 'r', nodeId: 'd', ts: 1 },
+    'node.pair.resolved': { requestId: 'r', nodeId: 'd', decision: 'approved', ts: 1 },
     shutdown: { reason: 'gateway stopping' }
   }
   const table: Record<string, readonly string[]> = {
@@ -46,13 +58,24 @@ t.test('every receiver gets its events, numbered without a hole (§5)', async (t
     presence: readers,
     heartbeat: readers,
     'config.changed': readers,
+    'voicewake.changed': readers,
+    'voicewake.routing.changed': readers,
+    'node.presence': readers,
+    'node.hostStats': readers,
     'device.pair.requested': pairers,
-    'device.pair.resolved': pairers
+    'device.pair.resolved': pairers,
+    'device.pair.changed': pairers,
+    'device.pair.setup.completed': pairers,
+    'device.pair.setup.deliveryUncertain': pairers,
+    'exec.approval.requested': approvers,
+    'exec.approval.resolved': approvers,
+    'node.pair.requested': pairers,
+    'node.pair.resolved': pairers
   }
   t.strictSame(Object.keys(publish).sort(), Object.keys(table).sort())
   t.strictSame(
     EVENT_NAMES,
-    ['connect.challenge', ...EVENT_NAMES.filter((name) => name in table)],
+    [...TARGETED_EVENTS, ...EVENT_NAMES.filter((name) => name in table)],
     'no event without a row'
   )
 
@@ -280,7 +303,7 @@ t.test('SIGTERM ends the process in good order', async (t) => {
 })
 
 t.test('every event has a rule; an unknown one has none', async (t) => {
-  for (const name of EVENT_NAMES.slice(1)) t.ok(eventRule(name), name)
+  for (const name of EVENT_NAMES.slice(TARGETED_EVENTS.length)) t.ok(eventRule(name), name)
   for (const name of ['no.such', 'connect.challenge', 'constructor', '__proto__', 'toString']) {
     t.equal(eventRule(name), undefined, name)
   }

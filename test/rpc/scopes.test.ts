@@ -177,11 +177,10 @@ async function inState(app: TestApp, state: State): Promise<{ device: TestDevice
   await app.app.devices.approve({
     facts: { ...facts, deviceFamily: undefined, displayName: undefined, remoteIp: undefined },
     via: 'owner',
-    grant: [{ role: 'operator', scopes }],
-    token: digest(token),
+    grant: [{ role: 'operator', scopes, token: digest(token) }],
     endTokens: false,
     requestId: undefined,
-    launchCode: undefined
+    code: undefined
   })
   if (state === 'revoked') await app.app.devices.revoke(device.id, 'operator')
   if (state === 'removed') await app.app.devices.remove(device.id)
@@ -229,7 +228,12 @@ t.test('S8: granted lies within requested and within what the credential allows,
       name: 'launch code for reading',
       auth: async (_token, app) => {
         const code = freshSecret()
-        await app.app.devices.addLaunchCode(digest(code), ['operator.read'], Date.now() + 60_000)
+        await app.app.setupCodes.add(digest(code), {
+          setupId: code.slice(0, 8),
+          access: 'owner',
+          scopes: ['operator.read'],
+          expiresAtMs: Date.now() + 60_000
+        })
         return { bootstrapToken: code }
       },
       allows: ['operator.read']

@@ -6,6 +6,7 @@ import { runCli } from '../support/cli.ts'
 import { cli, controlUi, RawClient, TestDevice } from '../support/client.ts'
 import { startProcess, type TestProcess, tempDir } from '../support/gateway.ts'
 import { http, type Place, raw } from '../support/raw.ts'
+import { everyRoute } from '../support/routes.ts'
 import { startTailnet } from '../support/tailscaled.ts'
 
 // S22: a secret of its own in every place that can hold one. Whichever shows up says where it came from.
@@ -15,7 +16,20 @@ t.setTimeout(110_000)
 
 type Json = Record<string, unknown>
 
-const PATHS = ['/metrics', '/healthz', '/readyz', '/', '/nope', '/control-ui-config.json', '/v1/models', '/assets/x.js']
+const PATHS = [
+  '/metrics',
+  '/healthz',
+  '/readyz',
+  '/',
+  '/nope',
+  '/control-ui-config.json',
+  '/v1/models',
+  '/assets/x.js',
+  '/tools/invoke',
+  '/api/v1/admin/rpc',
+  '/api/v1/events',
+  '/openapi.json'
+]
 const OUTSIDE = { 'x-forwarded-for': '203.0.113.9' }
 
 /** The secrets that are out, and everything that was seen of the gateway since. */
@@ -164,6 +178,7 @@ t.test('S22: the shared secret and what a gateway issues', async (t) => {
         remote: { token: secret('the remote token of the file') },
         trustedProxies: ['127.0.0.1']
       },
+      ...everyRoute,
       channels: { telegram: { botToken: secret('a channel of the file') } },
       models: { providers: { x: { apiKey: secret('a model key of the file') } } }
     })
@@ -258,7 +273,8 @@ t.test('S22: a proxy that vouches for people, and secrets that change', async (t
           mode: 'local',
           auth: { mode: 'trusted-proxy', password, trustedProxy: { userHeader: 'X-User', socket, jwt } },
           ...more
-        }
+        },
+        ...everyRoute
       })
     )
   save({ source: 'env', provider: 'default', id: 'GATEWAY_PASSWORD' })
@@ -337,7 +353,8 @@ t.test('S22: a gateway in a tailnet', async (t) => {
       mode: 'local',
       auth: { mode: 'token', token },
       tailscale: { mode: 'serve', socket: tailnet.socket }
-    }
+    },
+    ...everyRoute
   })
   const gateway = await startProcess(t, { config, env: { ...tailnet.env, OPENCLAW_LOG_LEVEL: 'trace' } })
   await gateway.said('tailscale exposes the gateway')

@@ -213,11 +213,16 @@ t.test('a schema from the future is refused by name, with what to do, and not to
   const db = new DatabaseSync(file)
   db.exec('PRAGMA user_version = 1000')
   db.close()
-  t.throws(
-    () => openDatabase(file),
-    new NewerSchemaError(
-      'the state was written by a newer version (schema 1000, this build knows 2); update openclaw-gateway, or start with another state folder (--profile NAME).'
-    )
+  let refusal: unknown
+  try {
+    openDatabase(file)
+  } catch (error) {
+    refusal = error
+  }
+  t.type(refusal, NewerSchemaError)
+  t.match(
+    (refusal as Error).message,
+    /^the state was written by a newer version \(schema 1000, this build knows \d+\); update openclaw-gateway, or start with another state folder \(--profile NAME\)\.$/
   )
   const again = new DatabaseSync(file)
   t.same(again.prepare('SELECT count(*) AS tables FROM sqlite_master').get(), { tables: 0 })
@@ -228,11 +233,11 @@ t.test('a change that fails half-way leaves nothing', async (t) => {
   const db = openDatabase(':memory:')
   t.throws(() =>
     transaction(db, () => {
-      db.exec("INSERT INTO launch_code VALUES (x'00', '[]', 1, 2, NULL)")
+      db.exec("INSERT INTO setup_code VALUES (x'00', 'id', 'owner', '[]', 1, 2, NULL, NULL, NULL)")
       throw new Error('half-way')
     })
   )
-  t.same(db.prepare('SELECT count(*) AS codes FROM launch_code').get(), { codes: 0 })
+  t.same(db.prepare('SELECT count(*) AS codes FROM setup_code').get(), { codes: 0 })
 })
 
 t.test('S24: no issued secret is in the state folder, in any file', async (t) => {

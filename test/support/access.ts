@@ -33,7 +33,7 @@ export function ingressOf(more: Partial<Ingress> = {}): Ingress {
 /** A store that has issued nothing, and a world in which nobody vouches for anybody. */
 export const nobody: IssuedCredentials & Witness = {
   findToken: async () => undefined,
-  findLaunchCode: async () => undefined,
+  presentCode: async () => undefined,
   findNamedToken: async () => undefined,
   namedTokenUsed: () => {},
   whois: async () => undefined,

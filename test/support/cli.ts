@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
 import { runCommand } from '../../src/cli/command-runner.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { reportError } from '../../src/cli/errors.ts'
@@ -12,11 +13,8 @@ export interface Said {
   code: number
 }
 
-/** Runs a command in this process, with everything it would say. */
-export async function runCli(env: NodeJS.ProcessEnv, words: readonly string[], more: Partial<Io> = {}): Promise<Said> {
-  const [name, ...args] = words
-  const entry = COMMANDS.find((each) => each.name === name)
-  if (entry === undefined) throw new Error(`there is no command ${name}`)
+/** The outside of a command, and everything that it says to it. */
+export function listen(env: NodeJS.ProcessEnv, more: Partial<Io> = {}): { io: Io; said: Said } {
   const said: Said = { out: '', err: '', code: 0 }
   const io: Io = {
     env,
@@ -35,6 +33,15 @@ export async function runCli(env: NodeJS.ProcessEnv, words: readonly string[], m
     },
     ...more
   }
+  return { io, said }
+}
+
+/** Runs a command in this process, with everything it would say. */
+export async function runCli(env: NodeJS.ProcessEnv, words: readonly string[], more: Partial<Io> = {}): Promise<Said> {
+  const [name, ...args] = words
+  const entry = COMMANDS.find((each) => each.name === name)
+  if (entry === undefined) throw new Error(`there is no command ${name}`)
+  const { io, said } = listen(env, more)
   try {
     await runCommand(io, entry, args)
   } catch (error) {
@@ -49,6 +56,13 @@ export const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname
 /** Starts the real command. */
 export function startCli(args: readonly string[], env: NodeJS.ProcessEnv) {
   return spawn(process.execPath, [MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** Runs the real command with a text on its standard input; gives its standard output. */
+export async function pipeToCli(args: readonly string[], env: NodeJS.ProcessEnv, input: string): Promise<string> {
+  const child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ['pipe', 'pipe', 'inherit'] })
+  child.stdin.end(input)
+  return text(child.stdout)
 }
 
 /** How a process of the command ended. */

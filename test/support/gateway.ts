@@ -49,6 +49,8 @@ export async function startApp(
   t: Test,
   options: {
     gateway?: Record<string, unknown>
+    /** Other sections of the file. */
+    sections?: Record<string, unknown>
     flags?: ConfigFlags
     env?: Record<string, string>
     local?: boolean
@@ -57,7 +59,9 @@ export async function startApp(
   const stateDir = tempDir(t)
   const port = await freePort()
   const section = { mode: 'local', port, auth: { mode: 'token', token: TOKEN }, ...options.gateway }
-  writeFileSync(join(stateDir, 'openclaw.json'), JSON.stringify({ gateway: section }), { mode: 0o600 })
+  writeFileSync(join(stateDir, 'openclaw.json'), JSON.stringify({ gateway: section, ...options.sections }), {
+    mode: 0o600
+  })
   const env = { HOME: stateDir, OPENCLAW_STATE_DIR: stateDir, ...options.env }
   const paths = resolvePaths(env)
   const config = await loadConfig({ env, paths, ...(options.flags === undefined ? {} : { flags: options.flags }) })
@@ -118,7 +122,8 @@ export async function startProcess(
   const env = { PATH: process.env.PATH, HOME: stateDir, OPENCLAW_STATE_DIR: stateDir, ...options.env }
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let text = ''
-  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  // 'close' comes after the last of its output; 'exit' may come before it.
+  const exited = new Promise<number | null>((resolve) => child.once('close', resolve))
   t.teardown(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
     await exited

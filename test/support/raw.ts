@@ -17,7 +17,11 @@ export function http(
     const to = typeof place === 'string' ? { socketPath: place } : { host: '127.0.0.1', port: place }
     const req = request({ ...to, method, path, headers: { ...headers, ...length }, agent: false }, async (res) => {
       let text = ''
-      for await (const chunk of res.setEncoding('utf8')) text += chunk
+      for await (const chunk of res.setEncoding('utf8')) {
+        text += chunk
+        // A stream of events has no end.
+        if (res.headers['content-type']?.startsWith('text/event-stream')) break
+      }
       resolve([res.statusCode, res.headers, text])
     })
     req.on('error', reject)

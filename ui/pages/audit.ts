@@ -299,11 +299,20 @@ const kinds: Record<EventKind, string> = {
   'device.removed': 'Device removed',
   'device.revoked': 'Device’s access revoked',
   'device.rotated': 'Device’s token replaced',
+  'node.approved': 'Node’s commands approved',
+  'node.rejected': 'Node’s commands rejected',
+  'node.removed': 'Node removed',
+  'device.expired': 'Pairing request expired',
+  'device.granted': 'Device given more',
   'launch.created': 'Launch link made',
+  'setup.created': 'Setup code made',
   'token.created': 'Token made',
   'token.revoked': 'Token revoked',
   'secret.rotated': 'Shared secret replaced',
-  'access.changed': 'Access settings changed'
+  'access.changed': 'Access settings changed',
+  'approval.allowed': 'Command approved',
+  'approval.denied': 'Command denied',
+  'policy.changed': 'Exec policy changed'
 }
 
 customElements.define('ui-audit', AuditPage)

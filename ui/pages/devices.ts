@@ -1,105 +1,19 @@
-import { css, html, nothing, type TemplateResult } from 'lit'
+import { html, nothing, type TemplateResult } from 'lit'
 import type { Control } from '../control.ts'
 import { ago, clientName, deviceName, scopeName, shortId, userWords } from '../format.ts'
 import type { AskDialog, Question } from '../parts/dialog.ts'
 import '../parts/dialog.ts'
 import { clientIcon, icon } from '../parts/icon.ts'
+import type { PairDialog } from '../parts/pair-dialog.ts'
+import '../parts/pair-dialog.ts'
+import { rows } from '../parts/rows.ts'
 import { base } from '../parts/styles.ts'
 import type { PairedDevice, PendingDevice } from '../state/devices.ts'
 import { View } from '../view.ts'
 
 /** Who may connect: requests to decide, and devices to name, cut off or remove. */
 export class DevicesPage extends View {
-  static override styles = [
-    base,
-    css`
-      header {
-        margin-bottom: 1.5rem;
-      }
-      header p {
-        margin-top: 0.3rem;
-        max-width: 40rem;
-      }
-      section {
-        margin-top: 1.75rem;
-      }
-      section > h2 {
-        margin-bottom: 0.7rem;
-      }
-      .device {
-        display: grid;
-        grid-template-columns: auto minmax(0, 1fr) auto;
-        gap: 0.4rem 1rem;
-        align-items: center;
-        padding: 1.1rem 1.25rem;
-        border-top: 1px solid var(--line);
-      }
-      .device:first-child {
-        border-top: 0;
-      }
-      .pending {
-        border-color: color-mix(in srgb, var(--accent) 45%, var(--line));
-      }
-      .glyph {
-        display: grid;
-        place-items: center;
-        width: 2.6rem;
-        height: 2.6rem;
-        border-radius: var(--radius-small);
-        background: var(--sunken);
-        color: var(--ink-soft);
-      }
-      .pending .glyph {
-        background: var(--accent-wash);
-        color: var(--accent);
-      }
-      .name {
-        display: flex;
-        flex-wrap: wrap;
-        align-items: center;
-        gap: 0.15rem 0.5rem;
-        font-weight: 600;
-        overflow-wrap: anywhere;
-      }
-      .facts {
-        overflow-wrap: anywhere;
-      }
-      .scopes {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.35rem;
-        margin-top: 0.5rem;
-      }
-      .actions {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.4rem;
-        justify-content: flex-end;
-      }
-      .on {
-        color: var(--good);
-      }
-      .empty {
-        padding: 1.5rem 1.25rem;
-        color: var(--ink-soft);
-      }
-      @media (max-width: 44rem) {
-        .device {
-          grid-template-columns: auto minmax(0, 1fr);
-          padding: 1rem;
-        }
-        .actions {
-          grid-column: 1 / -1;
-          justify-content: stretch;
-          margin-top: 0.4rem;
-        }
-        .actions button {
-          flex: 1;
-          min-height: 2.6rem;
-        }
-      }
-    `
-  ]
+  static override styles = [base, rows]
 
   protected override watches() {
     return [this.control.devices, this.control.monitor, this.control.session]
@@ -113,11 +27,21 @@ export class DevicesPage extends View {
     const { devices } = this.control
     return html`
       <header>
-        <h1>Devices</h1>
-        <p class="soft">Every browser, app and node that may connect holds a key of its own. Let in only those you know.</p>
+        <div>
+          <h1>Devices</h1>
+          <p class="soft">Every browser, app and node that may connect holds a key of its own. Let in only those you know.</p>
+        </div>
+        ${
+          this.control.session.can('operator.admin')
+            ? html`<button class="primary" @click=${() => this.renderRoot.querySelector<PairDialog>('ui-pair')?.open()}>
+                ${icon('plus')} Pair a device
+              </button>`
+            : nothing
+        }
       </header>
       ${devices.allowed ? this.#lists() : html`<p class="notice">This session may not manage devices.</p>`}
       <ui-dialog></ui-dialog>
+      <ui-pair .control=${this.control}></ui-pair>
     `
   }
 
@@ -150,7 +74,7 @@ export class DevicesPage extends View {
 
   #pending(device: PendingDevice): TemplateResult {
     const name = whoAsks(device)
-    return html`<li class="device">
+    return html`<li class="row">
       <span class="glyph">${icon(clientIcon(device.clientId, device.platform), 22)}</span>
       <div>
         <div class="name">
@@ -173,7 +97,7 @@ export class DevicesPage extends View {
     const name = deviceName(device)
     const mine = device.deviceId === this.control.session.deviceId
     const roles = rolesOf(device)
-    return html`<li class="device">
+    return html`<li class="row">
       <span class="glyph">${icon(clientIcon(device.clientId, device.platform), 22)}</span>
       <div>
         <div class="name">
@@ -293,7 +217,7 @@ function scopes(device: PendingDevice | PairedDevice): TemplateResult {
   const all = device.scopes ?? []
   // Full control covers the rest; listing the rest would hide it.
   const shown = all.includes('operator.admin') ? ['operator.admin'] : all
-  return html`<div class="scopes">
+  return html`<div class="badges">
     ${roles.includes('node') ? html`<span class="badge">Node</span>` : nothing}
     ${shown.map((scope) => html`<span class=${scope === 'operator.admin' ? 'badge warn' : 'badge'}>${scopeName(scope)}</span>`)}
   </div>`

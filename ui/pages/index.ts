@@ -25,5 +25,21 @@ export const pages: Page[] = [
     load: () => import('./devices.ts'),
     badge: ({ devices }) => devices.pending.length
   },
+  {
+    id: 'nodes',
+    path: '/nodes',
+    title: 'Nodes',
+    icon: 'nodes',
+    load: () => import('./nodes.ts'),
+    badge: ({ nodes }) => nodes.pending.length
+  },
+  {
+    id: 'approvals',
+    path: '/approvals',
+    title: 'Approvals',
+    icon: 'approvals',
+    load: () => import('./approvals.ts'),
+    badge: ({ approvals }) => approvals.pending.length
+  },
   { id: 'audit', path: '/audit', title: 'Audit', icon: 'audit', load: () => import('./audit.ts') }
 ]

@@ -7,7 +7,6 @@ export interface Point {
 }
 
 const WIDTH = 600
-const GAP_MS = 15_000
 const SHORTEST_MS = 30_000
 const LONGEST_MS = 10 * 60_000
 
@@ -16,6 +15,7 @@ export class LineChart extends LitElement {
   static override properties = {
     points: { attribute: false },
     floor: { type: Number },
+    gapMs: { type: Number },
     label: {},
     height: { type: Number }
   }
@@ -49,6 +49,8 @@ export class LineChart extends LitElement {
   declare points: Point[]
   /** The least value at the top of the chart, so that noise near zero looks like calm. */
   declare floor: number
+  /** Points further apart than this are not joined. */
+  declare gapMs: number
   declare label: string
   declare height: number
 
@@ -56,6 +58,7 @@ export class LineChart extends LitElement {
     super()
     this.points = []
     this.floor = 0
+    this.gapMs = 15_000
     this.height = 120
   }
 
@@ -85,7 +88,7 @@ export class LineChart extends LitElement {
       ${
         points.length < 2
           ? nothing
-          : runs(points).map((run) => {
+          : runs(points, this.gapMs).map((run) => {
               const line = run.map(({ at, value }) => `${x(at)},${y(value)}`).join(' ')
               const area = `${x(run[0]!.at)},${height} ${line} ${x(run.at(-1)!.at)},${height}`
               return svg`<polygon class="area" points=${area} /><polyline class="line" points=${line} />`
@@ -96,11 +99,11 @@ export class LineChart extends LitElement {
 }
 
 /** Cuts a series where the gateway could not be asked. */
-function runs(points: Point[]): Point[][] {
+function runs(points: Point[], gapMs: number): Point[][] {
   const result: Point[][] = []
   let last: Point | undefined
   for (const point of points) {
-    if (!last || point.at - last.at > GAP_MS) result.push([])
+    if (!last || point.at - last.at > gapMs) result.push([])
     result.at(-1)!.push(point)
     last = point
   }

@@ -1,5 +1,5 @@
 import { css, html, LitElement, nothing } from 'lit'
-import { base } from './styles.ts'
+import { base, dialogFrame } from './styles.ts'
 
 /** What a dialog asks. */
 export interface Question {
@@ -17,23 +17,8 @@ export class AskDialog extends LitElement {
   static override properties = { question: { state: true }, busy: { state: true }, error: { state: true } }
   static override styles = [
     base,
+    dialogFrame,
     css`
-      dialog {
-        width: min(27rem, calc(100vw - 2rem));
-        padding: 1.5rem;
-        border: 1px solid var(--line);
-        border-radius: var(--radius);
-        background: var(--surface);
-        color: var(--ink);
-        box-shadow: var(--shadow-high);
-      }
-      dialog::backdrop {
-        background: rgb(10 14 12 / 45%);
-      }
-      h2 {
-        font-size: 1.15rem;
-        margin-bottom: 0.5rem;
-      }
       label {
         display: block;
         margin-top: 1rem;
@@ -45,13 +30,6 @@ export class AskDialog extends LitElement {
       }
       .notice {
         margin-top: 1rem;
-      }
-      .actions {
-        display: flex;
-        flex-wrap: wrap;
-        justify-content: flex-end;
-        gap: 0.6rem;
-        margin-top: 1.5rem;
       }
     `
   ]

@@ -3,6 +3,9 @@ import { html, svg, type TemplateResult } from 'lit'
 const paths = {
   overview: svg`<path d="M3 12h4l2.5-6 4.5 12 2.5-6H21"/>`,
   devices: svg`<rect x="3" y="4" width="13" height="10" rx="2"/><path d="M6.5 18h4"/><rect x="15" y="10" width="6" height="10" rx="1.5"/>`,
+  nodes: svg`<circle cx="12" cy="5.5" r="2.5"/><circle cx="5.5" cy="17.5" r="2.5"/><circle cx="18.5" cy="17.5" r="2.5"/><path d="M12 8v4m0 0-4.7 3.6M12 12l4.7 3.6"/>`,
+  approvals: svg`<path d="M9 4.5H6.5A1.5 1.5 0 0 0 5 6v13a1.5 1.5 0 0 0 1.5 1.5h11A1.5 1.5 0 0 0 19 19V6a1.5 1.5 0 0 0-1.5-1.5H15"/><rect x="9" y="3" width="6" height="3.5" rx="1"/><path d="m8.8 13.4 2.3 2.3 4.2-4.4"/>`,
+  plus: svg`<path d="M12 5v14M5 12h14"/>`,
   audit: svg`<path d="M12 3 5 5.8v5.4c0 4.4 2.9 8 7 9.8 4.1-1.8 7-5.4 7-9.8V5.8L12 3Z"/><path d="M9 10h6M9 13.5h4"/>`,
   sun: svg`<circle cx="12" cy="12" r="4"/><path d="M12 3v1.5M12 19.5V21M3 12h1.5M19.5 12H21M5.6 5.6l1.1 1.1M17.3 17.3l1.1 1.1M18.4 5.6l-1.1 1.1M6.7 17.3l-1.1 1.1"/>`,
   moon: svg`<path d="M20 14.2A8 8 0 0 1 9.8 4a8 8 0 1 0 10.2 10.2Z"/>`,

@@ -204,3 +204,31 @@ export const base = css`
     }
   }
 `
+
+/** How a dialog looks, whatever it asks. */
+export const dialogFrame = css`
+  dialog {
+    width: min(28rem, calc(100vw - 2rem));
+    max-height: calc(100dvh - 2rem);
+    padding: 1.5rem;
+    border: 1px solid var(--line);
+    border-radius: var(--radius);
+    background: var(--surface);
+    color: var(--ink);
+    box-shadow: var(--shadow-high);
+  }
+  dialog::backdrop {
+    background: rgb(10 14 12 / 45%);
+  }
+  h2 {
+    font-size: 1.15rem;
+    margin-bottom: 0.5rem;
+  }
+  .actions {
+    display: flex;
+    flex-wrap: wrap;
+    justify-content: flex-end;
+    gap: 0.6rem;
+    margin-top: 1.5rem;
+  }
+`

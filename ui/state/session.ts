@@ -100,9 +100,9 @@ export class Session extends Store {
   }
 
   /** Calls a method of the gateway. */
-  request<T>(method: string, params?: unknown): Promise<T> {
+  request<T>(method: string, params?: unknown, options?: { timeoutMs?: number; expectFinal?: boolean }): Promise<T> {
     if (!this.#client) return Promise.reject(new GatewayError('CLOSED', 'not signed in'))
-    return this.#client.request<T>(method, params)
+    return this.#client.request<T>(method, params, options)
   }
 
   /** Reports whether this session may do what a scope guards. */

@@ -214,8 +214,8 @@ async function report(
   touched: readonly KeyPath[]
 ): Promise<void> {
   const written = changed && options.dryRun !== true
-  const keys = touched.map(formatKeyPath).filter((key) => /^gateway(\.(?!remote\b)|$)/.test(key))
-  const { needsRestart } = await import('../../config/reload.ts')
+  const { isRead, needsRestart } = await import('../../config/reload.ts')
+  const keys = touched.map(formatKeyPath).filter(isRead)
   const waits = changed && keys.some((key) => key === 'gateway' || needsRestart(key))
   const applied = written && keys.length > 0 ? await tryToApply(io) : undefined
   if (options.json === true) {

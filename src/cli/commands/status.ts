@@ -35,7 +35,7 @@ async function status(io: Io, options: StatusOptions): Promise<void> {
     const own = { version: VERSION, configPath: paths.configPath, stateDir: paths.stateDir }
     return printJson(io, { gateway, status: gatewayStatus, ...(deep ? { health } : {}), cli: own })
   }
-  printReport(io, report)
+  printReport(io, report, { facts: deep })
   if (options.verbose !== true && options.debug !== true) return
   printRows(io, [
     ['Config', paths.configPath],

@@ -6,6 +6,7 @@ import { addTargetOptions, parseTimeout, type TargetOptions, withGateway } from 
 import { loopbackUrl, type Status } from '../health.ts'
 import { CliError, type Io } from '../io.ts'
 import { formatDuration, printable, printJson, styleOf } from '../output.ts'
+import { collect, parseScopes, shortScope } from '../scope-words.ts'
 import { formatMoment, tableLayout } from '../table.ts'
 
 const TIMEOUT_MS = 10_000
@@ -152,31 +153,6 @@ function asAdmin<T>(
   return withGateway(io, options, { scopes: ['operator.admin'], timeoutMs }, (connection) =>
     work(connection, timeoutMs)
   )
-}
-
-function collect(text: string, before: string[] = []): string[] {
-  return [...before, ...text.split(/[\s,]+/).filter((each) => each !== '')]
-}
-
-function shortScope(scope: string): string {
-  return scope.replace(/^operator\./, '')
-}
-
-async function parseScopes(given: readonly string[]): Promise<string[]> {
-  const scopes = new Set<string>()
-  for (const word of given) {
-    const scope = SCOPES.find((each) => each === word || shortScope(each) === word)
-    if (scope === undefined) {
-      const { suggest } = await import('../suggest.ts')
-      const meant = suggest(shortScope(word), SCOPES.map(shortScope))
-      const hint = meant === undefined ? '' : `; did you mean "${meant}"?`
-      throw new CliError('USAGE', `unknown scope "${word}"${hint}`, {
-        fix: `use any of ${SCOPES.map(shortScope).join(', ')}`
-      })
-    }
-    scopes.add(scope)
-  }
-  return [...scopes]
 }
 
 // Where this gateway is reached from here; on the owner's socket only the gateway knows its port.

@@ -17,7 +17,8 @@ export async function runningGateway(paths: Paths): Promise<Running> {
   const pid = pidOf(join(paths.stateDir, 'gateway.pid'))
   if (await accepts({ path: paths.localSocket })) return { running: true, answers: true, pid }
   // The lock itself is asked only where a live process may hold it.
-  const running = pid !== undefined && isAlive(pid) && (await isLocked(join(paths.stateDir, 'gateway.lock')))
+  const { isLocked } = await import('../../store/lock.ts')
+  const running = pid !== undefined && isAlive(pid) && isLocked(paths.stateDir)
   return { running, answers: false, pid }
 }
 
@@ -51,22 +52,5 @@ function pidOf(file: string): number | undefined {
     return Number.isInteger(pid) && pid > 0 ? pid : undefined
   } catch {
     return undefined
-  }
-}
-
-const SQLITE_BUSY = 5
-
-async function isLocked(file: string): Promise<boolean> {
-  const { DatabaseSync } = await import('node:sqlite')
-  try {
-    const db = new DatabaseSync(file, { readOnly: true })
-    try {
-      db.prepare('SELECT count(*) FROM sqlite_master').get()
-      return false
-    } finally {
-      db.close()
-    }
-  } catch (error) {
-    return error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY
   }
 }

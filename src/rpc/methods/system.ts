@@ -11,6 +11,7 @@ import type { Health } from '../health.ts'
 import type { Hub } from '../hub.ts'
 import { defineMethod, type Method } from '../method.ts'
 import { type Presence, profileOf } from '../presence.ts'
+import type { SystemEvents } from '../system-events.ts'
 
 /** What the system methods look at. */
 export interface SystemDeps {
@@ -23,6 +24,7 @@ export interface SystemDeps {
   hub: Hub
   presence: Presence
   health: Health
+  systemEvents: SystemEvents
   identity: GatewayIdentity
   server: { version: string; bootId: string }
   /** Addresses the process listens on, as it reports them. */
@@ -68,7 +70,7 @@ export function systemMethods(deps: SystemDeps): Method[] {
           configReload: deps.reload() ?? { mode: 'off', restart: [] },
           heartbeat: { defaultAgentId: 'main', agents: [] },
           channelSummary: [],
-          queuedSystemEvents: [],
+          queuedSystemEvents: deps.systemEvents.lines,
           sessions: { paths: [], count: 0, defaults: { model: null, contextTokens: null }, recent: [], byAgent: [] }
         }
       }

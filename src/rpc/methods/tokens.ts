@@ -63,7 +63,7 @@ export function tokenMethods({ tokens, hub, trail }: TokenMethodDeps): Method[] 
       params: Type.Object({}, closed),
       async handler() {
         const now = Date.now()
-        const connected = new Set([...hub].map(({ caller }) => caller?.token?.id))
+        const connected = new Set([...hub.receivers()].map(({ caller }) => caller?.token?.id))
         const entry = (token: NamedToken) => ({
           ...token,
           state: tokenState(token, now),

@@ -1,50 +1,114 @@
 import { Command } from 'commander'
+import { configuredLocalEnd, type SshChoice } from '../../../client/ssh/endpoints.ts'
 import { loadConfig } from '../../../config/load.ts'
 import { addTargetOptions, parseTimeout, placesOf, type TargetOptions } from '../../gateway-call.ts'
 import type { Io } from '../../io.ts'
-import { printJson, styleOf } from '../../output.ts'
+import { printable, printJson, styleOf } from '../../output.ts'
+import { parsePort } from '../../ports.ts'
+import { isScopeLimited, type ProbeTarget, type ProbeWarning, warningsOf } from '../../probe-warnings.ts'
 import { type GatewayReport, inspectGateway, printReport } from '../../status.ts'
 
 const TIMEOUT_MS = 3_000
 
 /** `openclaw gateway probe`: every gateway in sight, the explicit one first. */
 export function buildProbe(io: Io): Command {
-  const command = new Command('probe').description(
-    'Try every gateway in sight: --url, the configured remote one, and the one on this host'
-  )
-  return addTargetOptions(command, TIMEOUT_MS).action((options: TargetOptions) => probe(io, options))
+  const command = new Command('probe')
+    .description(
+      'Try every gateway in sight: --url, one behind SSH, the configured remote one, and the one on this host'
+    )
+    .option('--ssh <target>', 'A host to log in to, and reach the gateway on its loopback: user@host or user@host:port')
+    .option('--ssh-identity <path>', 'The private key to log in with')
+  return addTargetOptions(command, TIMEOUT_MS).action((options: ProbeOptions) => probe(io, options))
 }
 
-async function probe(io: Io, options: TargetOptions): Promise<void> {
+interface ProbeOptions extends TargetOptions {
+  ssh?: string
+  sshIdentity?: string
+}
+
+async function probe(io: Io, options: ProbeOptions): Promise<void> {
+  const started = performance.now()
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
-  const looks = (await looksOf(io, options)).map(async ({ id, label, target, mode }) => {
-    const report = await inspectGateway(io, target, { timeoutMs, deep: true, ...(mode === undefined ? {} : { mode }) })
-    return { id, label, report }
-  })
-  const targets = await Promise.all(looks)
+  const warnings: ProbeWarning[] = []
+  const targets = (
+    await Promise.all((await looksOf(io, options)).map((look) => lookAt(io, look, timeoutMs, warnings)))
+  ).filter((target) => target !== undefined)
   const reached = targets.filter(({ report }) => report.reachable)
+  warnings.push(...warningsOf(targets))
   io.exit(reached.length > 0 ? 0 : 1)
   if (options.json === true) {
     return printJson(io, {
       ok: reached.length > 0,
       degraded: reached.some(({ report }) => report.error !== undefined),
       capability: best(reached.map(({ report }) => report.capability)),
+      ts: Date.now(),
+      durationMs: Math.round(performance.now() - started),
+      timeoutMs,
       primaryTargetId: reached[0]?.id ?? null,
-      targets: targets.map(({ id, label, report }) => ({
-        id,
-        label,
-        url: report.url,
-        connect: { ok: report.reachable, rpcOk: report.reachable && report.error === undefined, ms: report.connectMs },
-        auth: { ...report.auth, capability: report.capability },
-        version: report.version,
-        error: report.error
-      }))
+      warnings,
+      targets: targets.map(jsonOf)
     })
   }
   io.stdout(`Reachable: ${reached.length > 0 ? 'yes' : 'no'}`)
   for (const { label, report } of targets) {
     io.stdout(`\n${styleOf(io).bold(label)}`)
-    printReport(io, report)
+    printReport(io, report, { facts: true })
+  }
+  for (const { code, message } of warnings)
+    io.stdout(`\n${styleOf(io).yellow('warning:')} ${printable(message)} (${code})`)
+}
+
+const KEPT_FROM_TRYING: Record<string, ProbeWarning['code']> = {
+  CONFIG_SECRET_UNRESOLVED: 'auth_secretref_unresolved',
+  SSH_MISSING: 'ssh_tunnel_failed'
+}
+
+// A credential that cannot be read, or an ssh that is not there, keeps one target from being tried, and says nothing of the others.
+async function lookAt(
+  io: Io,
+  { id, label, target, mode, ssh }: Look,
+  timeoutMs: number,
+  warnings: ProbeWarning[]
+): Promise<ProbeTarget | undefined> {
+  try {
+    const wants = { timeoutMs, deep: true, ...(mode === undefined ? {} : { mode }), ssh }
+    const report = await inspectGateway(io, target, wants)
+    return { id, label, report }
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error
+    const code = KEPT_FROM_TRYING[String(error.code)]
+    if (code === undefined) throw error
+    warnings.push({ code, message: error.message, targetIds: [id] })
+    return undefined
+  }
+}
+
+function jsonOf({ id, label, report }: ProbeTarget): Record<string, unknown> {
+  const { url, reachable, capability, connectMs, auth, version, tunnel, facts, health, error } = report
+  return {
+    id,
+    kind: id,
+    label,
+    url,
+    connect: {
+      ok: reachable,
+      rpcOk: facts.rpc.state === 'yes',
+      scopeLimited: isScopeLimited(report),
+      latencyMs: connectMs ?? null,
+      error: error?.message ?? null
+    },
+    auth: {
+      method: auth?.method,
+      credential: auth?.credential,
+      role: auth?.role ?? null,
+      scopes: auth?.scopes ?? [],
+      capability
+    },
+    server: { version: version ?? null },
+    ...(tunnel === undefined ? {} : { tunnel }),
+    facts,
+    health: health ?? null,
+    error
   }
 }
 
@@ -53,33 +117,59 @@ interface Look {
   label: string
   target: TargetOptions
   mode?: 'local' | 'remote'
+  ssh?: SshChoice
 }
 
-async function looksOf(io: Io, options: TargetOptions): Promise<Look[]> {
-  const { url, port, ...rest } = options
+async function looksOf(io: Io, options: ProbeOptions): Promise<Look[]> {
+  const { url, port, ssh, sshIdentity, ...rest } = options
   const looks: Look[] = []
-  // A credential given by hand belongs to the URL given by hand, and then goes nowhere else.
+  // A credential given by hand belongs to the place given by hand, and then goes nowhere else.
   const { token: _token, password: _password, ...bare } = rest
-  const local = url === undefined ? rest : bare
+  const others = url === undefined && ssh === undefined ? rest : bare
   if (url !== undefined) looks.push({ id: 'explicit', label: 'URL (explicit)', target: { ...rest, url } })
-  if (port === undefined) {
-    const remote = await remoteUrl(io)
-    if (remote !== undefined) {
-      const label = remote.active ? 'Remote (configured)' : 'Remote (configured, inactive)'
-      looks.push({ id: 'configRemote', label, target: local, mode: 'remote' })
-    }
-    looks.push({ id: 'localLoopback', label: 'Local loopback', target: local, mode: 'local' })
-  } else looks.push({ id: 'localLoopback', label: 'Local loopback', target: { ...local, port } })
+  const remote = await remoteOf(io)
+  const tunnelled = ssh !== undefined || (remote.tunnelled && port === undefined)
+  if (tunnelled) {
+    const label = ssh === undefined ? 'SSH tunnel (configured)' : 'SSH tunnel'
+    const choice: SshChoice = { only: 'own', target: ssh, identity: sshIdentity, port: given(port) }
+    looks.push({ id: 'sshTunnel', label, target: ssh === undefined ? others : rest, mode: 'remote', ssh: choice })
+  }
+  if (remote.named && port === undefined) {
+    const label = remote.active ? 'Remote (configured)' : 'Remote (configured, inactive)'
+    const standing: { ssh?: SshChoice } = remote.tunnelled ? { ssh: { only: 'standing' } } : {}
+    looks.push({ id: 'configRemote', label, target: others, mode: 'remote', ...standing })
+  }
+  const local = port === undefined ? others : { ...others, port }
+  looks.push({ id: 'localLoopback', label: 'Local loopback', target: local, mode: 'local' })
   return looks
 }
 
-async function remoteUrl(io: Io): Promise<{ active: boolean } | undefined> {
+function given(port: string | undefined): number | undefined {
+  return port === undefined ? undefined : parsePort(port)
+}
+
+interface RemoteFacts {
+  /** A URL is configured, or a host that stands in for one. */
+  named: boolean
+  tunnelled: boolean
+  active: boolean
+}
+
+async function remoteOf(io: Io): Promise<RemoteFacts> {
   const { paths, env } = placesOf(io)
   const { gateway } = await loadConfig({ env, paths, client: true })
-  return gateway.remote.url === undefined ? undefined : { active: gateway.mode === 'remote' }
+  const { url, sshTarget } = gateway.remote
+  const tunnelled = sshTarget !== undefined && configuredLocalEnd(gateway.remote) !== undefined
+  return { named: url !== undefined || tunnelled, tunnelled, active: gateway.mode === 'remote' }
 }
 
 function best(capabilities: readonly GatewayReport['capability'][]): GatewayReport['capability'] {
-  const order = ['admin_capable', 'write_capable', 'read_only', 'connected_no_operator_scope'] as const
+  const order = [
+    'admin_capable',
+    'write_capable',
+    'read_only',
+    'pairing_pending',
+    'connected_no_operator_scope'
+  ] as const
   return order.find((capability) => capabilities.includes(capability)) ?? 'unknown'
 }

@@ -32,17 +32,20 @@ async function status(io: Io, options: StatusOptions): Promise<void> {
   const report = options.probe
     ? await inspectGateway(io, options, { timeoutMs, deep: options.deep === true })
     : undefined
-  const ok = report?.reachable === true && report.error === undefined
-  if (options.requireRpc === true && !ok) io.exit(1)
+  const { error, facts, reachable } = report ?? {}
+  const ok = reachable === true && error === undefined
+  if (options.requireRpc === true && facts?.rpc.state !== 'yes') io.exit(1)
   if (options.json === true) {
-    const { reachable, error, ...gateway } = report ?? {}
+    const { reachable: _reachable, error: _error, ...gateway } = report ?? {}
+    const { url, capability, auth, version } = report ?? {}
+    const rpc = { ok, kind: 'read', gatewayReached: reachable, reachable, capability, auth, server: { version }, url }
     return printJson(io, {
       cli: { version: VERSION },
       config: { path: paths.configPath, stateDir: paths.stateDir, localSocket: paths.localSocket },
-      ...(report === undefined ? {} : { gateway, rpc: { ok, reachable, ...(error === undefined ? {} : { error }) } })
+      ...(report === undefined ? {} : { gateway, rpc: { ...rpc, ...(error === undefined ? {} : { error }) } })
     })
   }
-  if (report !== undefined) printReport(io, report)
+  if (report !== undefined) printReport(io, report, { facts: true })
   printRows(io, [
     ['Config', paths.configPath],
     ['State', paths.stateDir]

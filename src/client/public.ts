@@ -1,0 +1,7 @@
+export type { ClientInfo, EventFrame, HelloOk } from '../protocol/frames.ts'
+export type { MethodName, MethodParams, MethodResult } from '../protocol/methods.ts'
+export { type ClientState, type DeviceSigner, GatewayClient, type GatewayClientOptions, GatewayError } from './core.ts'
+export { ClientError, type ClientErrorCode } from './errors.ts'
+export { type RefusalDetails, refusalDetails } from './gateway-error.ts'
+export type { Listener, SubscribeCall } from './subscriptions.ts'
+export type { SocketLike } from './types.ts'
