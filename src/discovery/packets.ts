@@ -3,6 +3,7 @@ import type { DnsRecord, Question } from './records.ts'
 
 /** One packet of DNS, as far as service discovery reads it. */
 export interface Packet {
+  /** 0 in multicast; a question with another one goes to a server, which is to find the answer. */
   id: number
   response: boolean
   questions: readonly Question[]
@@ -15,21 +16,26 @@ export interface Packet {
 /** The largest packet that multicast DNS allows; nothing larger is read. */
 const MAX_BYTES = 9_000
 const MAX_RECORDS = 256
-const FLAG_AUTHORITATIVE = 0x0400
+const HEADER_BYTES = 12
+const AUTHORITATIVE = 0x0400
+const RECURSION_DESIRED = 0x0100
 /** The class `IN` with the bit by which a record replaces what is known of its name. */
 const UNIQUE: ReadonlySet<string> = new Set(['SRV', 'TXT'])
 
 /** Reads a packet that anybody may have sent; undefined for one that makes no sense. */
 export function decodePacket(bytes: Buffer): Packet | undefined {
-  if (bytes.length > MAX_BYTES) return undefined
+  if (bytes.length > MAX_BYTES || bytes.length < HEADER_BYTES) return undefined
+  // Each record may point to one long name: so few bytes are a lot of work, which nobody honest asks for.
+  const counts = [4, 6, 8, 10].map((at) => bytes.readUInt16BE(at))
+  if (counts.reduce((sum, count) => sum + count) > MAX_RECORDS) return undefined
   try {
     const { id = 0, type, questions = [], answers = [], additionals = [], authorities = [] } = decode(bytes)
     return {
       id,
       response: type === 'response',
-      questions: questions.slice(0, MAX_RECORDS).map(({ name, type }) => ({ name, type })),
-      answers: [...answers, ...additionals].slice(0, MAX_RECORDS).flatMap(recordOf),
-      claims: authorities.slice(0, MAX_RECORDS).flatMap(recordOf)
+      questions: questions.map(({ name, type }) => ({ name, type })),
+      answers: [...answers, ...additionals].flatMap(recordOf),
+      claims: authorities.flatMap(recordOf)
     }
   } catch {
     return undefined
@@ -42,7 +48,7 @@ export function encodePacket(packet: Packet, shared = false): Buffer {
   return encode({
     id: packet.id,
     type: packet.response ? 'response' : 'query',
-    flags: packet.response ? FLAG_AUTHORITATIVE : 0,
+    flags: packet.response ? AUTHORITATIVE : packet.id === 0 ? 0 : RECURSION_DESIRED,
     questions: packet.questions.map(({ name, type }) => ({ name, type: type as 'PTR' })),
     answers: packet.answers.map(write),
     authorities: packet.claims.map(write)
