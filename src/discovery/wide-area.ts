@@ -23,15 +23,15 @@ export async function browseDomain(
   const until = performance.now() + timeoutMs
   const sightings = new Sightings(domain)
   const first: Question = { name: `${SERVICE}.${domain}`, type: 'PTR' }
-  const named = await askAny(servers, first, until)
-  if (named === undefined) return { sightings: [], problems: [{ place: domain, reason: 'no DNS server answers' }] }
-  sightings.take(named)
+  const answered = await askFirst(servers, first, until)
+  if (answered === undefined) return { sightings: [], problems: [{ place: domain, reason: 'no DNS server answers' }] }
+  sightings.take(answered.answers)
   const asked = new Set<string>()
   const next = () => sightings.missing().filter((question) => !asked.has(keyOf(question)))
   for (let now = next(); now.length > 0 && asked.size < MAX_QUESTIONS && performance.now() < until; now = next()) {
     const some = now.slice(0, AT_ONCE)
     for (const question of some) asked.add(keyOf(question))
-    await Promise.all(some.map(async (each) => sightings.take((await askAny(servers, each, until)) ?? [])))
+    await Promise.all(some.map(async (each) => sightings.take((await ask(answered.server, each, until)) ?? [])))
   }
   return { sightings: sightings.list(), problems: [] }
 }
@@ -40,26 +40,23 @@ function keyOf({ name, type }: Question): string {
   return `${type} ${name.toLowerCase()}`
 }
 
-// What the first server says that answers at all; no answer is one too, but for silence.
-async function askAny(
+// The first server that answers at all, be it with nothing.
+async function askFirst(
   servers: readonly string[],
   question: Question,
   until: number
-): Promise<readonly DnsRecord[] | undefined> {
+): Promise<{ server: string; answers: readonly DnsRecord[] } | undefined> {
   for (const server of servers) {
-    const timeoutMs = Math.min(TRY_MS, until - performance.now())
-    if (timeoutMs <= 0) return undefined
-    const answers = await ask(endOf(server), question, timeoutMs)
-    if (answers !== undefined) return answers
+    const answers = await ask(server, question, until)
+    if (answers !== undefined) return { server, answers }
   }
   return undefined
 }
 
-function ask(
-  { address, port }: { address: string; port: number },
-  question: Question,
-  timeoutMs: number
-): Promise<readonly DnsRecord[] | undefined> {
+async function ask(server: string, question: Question, until: number): Promise<readonly DnsRecord[] | undefined> {
+  const timeoutMs = Math.min(TRY_MS, until - performance.now())
+  if (timeoutMs <= 0) return undefined
+  const { address, port } = endOf(server)
   const id = randomInt(1, 0x1_0000)
   const socket = createSocket(isIPv6(address.split('%')[0] ?? '') ? 'udp6' : 'udp4')
   return new Promise<readonly DnsRecord[] | undefined>((resolve) => {

@@ -153,6 +153,7 @@ t.test('D7: a Host header must name this gateway', async (t) => {
     ['GW.EXAMPLE.:443', true],
     ['box.lan', true],
     ['box.local', true],
+    ['openclaw-2.local', true],
     ['203.0.113.6', false],
     ['evil.example', false],
     ['localhost.evil.example', false],
