@@ -35,7 +35,8 @@ interface Neighbour {
 }
 
 function tests(): void {
-  t.test('a gateway announces itself, is found within two seconds, and says goodbye', async (t) => {
+  t.jobs = 3
+  t.test('a gateway announces itself, is found within two seconds, and says goodbye', { buffered: true }, async (t) => {
     const [one, two, three] = network(t, 3)
     const ear = await neighbour(t, three)
     const gateway = await startGateway(t, one)
@@ -69,7 +70,7 @@ function tests(): void {
     t.match(await discover(t, two), { count: 0, beacons: [] })
   })
 
-  t.test('two gateways of one name are told apart, on two hosts and on one', async (t) => {
+  t.test('two gateways of one name are told apart, on two hosts and on one', { buffered: true }, async (t) => {
     const [one, two, three] = network(t, 3)
     await startGateway(t, one)
     const other = await startGateway(t, two)
@@ -87,7 +88,7 @@ function tests(): void {
     )
   })
 
-  t.test('two gateways that ask for one name in the same moment agree on who has it', async (t) => {
+  t.test('two gateways that ask for one name in the same moment agree on who has it', { buffered: true }, async (t) => {
     const [one, two, three] = network(t, 3)
     await Promise.all([startGateway(t, one), startGateway(t, two)])
     const { beacons } = await discover(t, three, '--timeout', '6000')
@@ -98,44 +99,52 @@ function tests(): void {
     t.equal(new Set(beacons.map(({ host }) => host)).size, 2)
   })
 
-  t.test('nothing is sent unless the configuration asks for it, whatever is asked on the network', async (t) => {
-    const [silent, loud, three] = network(t, 3)
-    const ear = await neighbour(t, three)
-    const off = await startGateway(t, silent, { discovery: {} })
-    const disabled = await startGateway(t, silent, { port: 18_790, env: { OPENCLAW_DISABLE_BONJOUR: '1' } })
-    const loopback = await startGateway(t, silent, { port: 18_791, bind: 'loopback' })
-    t.match(loopback.output(), /listens on 127\.0\.0\.1 only.*announced on no network/)
-    ear.say({ questions: [{ name: service, type: 'PTR' }] })
-    ear.say({ questions: [{ name: service, type: 'PTR' }], id: 7 }, { alone: true })
-    // What is loud is asked the same, and later: when it has answered, and the others have stopped, nothing is to come.
-    await startGateway(t, loud)
-    ear.say({ questions: [{ name: service, type: 'PTR' }] })
-    await ear.next(({ response }) => response)
-    for (const { child, exited } of [off, disabled, loopback]) {
-      child.kill('SIGTERM')
-      await exited
+  t.test(
+    'nothing is sent unless the configuration asks for it, whatever is asked on the network',
+    { buffered: true },
+    async (t) => {
+      const [silent, loud, three] = network(t, 3)
+      const ear = await neighbour(t, three)
+      const off = await startGateway(t, silent, { discovery: {} })
+      const disabled = await startGateway(t, silent, { port: 18_790, env: { OPENCLAW_DISABLE_BONJOUR: '1' } })
+      const loopback = await startGateway(t, silent, { port: 18_791, bind: 'loopback' })
+      t.match(loopback.output(), /listens on 127\.0\.0\.1 only.*announced on no network/)
+      ear.say({ questions: [{ name: service, type: 'PTR' }] })
+      ear.say({ questions: [{ name: service, type: 'PTR' }], id: 7 }, { alone: true })
+      // What is loud is asked the same, and later: when it has answered, and the others have stopped, nothing is to come.
+      await startGateway(t, loud)
+      ear.say({ questions: [{ name: service, type: 'PTR' }] })
+      await ear.next(({ response }) => response)
+      for (const { child, exited } of [off, disabled, loopback]) {
+        child.kill('SIGTERM')
+        await exited
+      }
+      ear.say({ questions: [{ name: service, type: 'PTR' }] })
+      await ear.next(({ response }) => response)
+      t.same(
+        ear.heard().filter(({ from }) => from === '10.79.0.1'),
+        []
+      )
     }
-    ear.say({ questions: [{ name: service, type: 'PTR' }] })
-    await ear.next(({ response }) => response)
-    t.same(
-      ear.heard().filter(({ from }) => from === '10.79.0.1'),
-      []
-    )
-  })
+  )
 
-  t.test('S15: what is announced names role, transport, port and TLS, whatever is configured', async (t) => {
-    const [one, two, three] = network(t, 3)
-    const ear = await neighbour(t, three)
-    const gateway = await startGateway(t, one, { discovery: { mdns: { mode: 'full' } }, tls: { enabled: true } })
-    t.match(gateway.output(), /discovery\.mdns\.mode: \\?"full\\?" announces no more than/)
-    const { answers } = await ear.next(({ response, answers }) => response && answers.length > 0)
-    const texts = answers.flatMap((record) => (record.type === 'TXT' ? record.entries : []))
-    t.same(texts, ['role=gateway', 'transport=gateway', 'gatewayPort=18789', 'gatewayTls=1'])
-    const { beacons } = await discover(t, two)
-    t.match(beacons, [{ gatewayTls: true, wsUrl: 'wss://10.79.0.1:18789' }])
-  })
+  t.test(
+    'S15: what is announced names role, transport, port and TLS, whatever is configured',
+    { buffered: true },
+    async (t) => {
+      const [one, two, three] = network(t, 3)
+      const ear = await neighbour(t, three)
+      const gateway = await startGateway(t, one, { discovery: { mdns: { mode: 'full' } }, tls: { enabled: true } })
+      t.match(gateway.output(), /discovery\.mdns\.mode: \\?"full\\?" announces no more than/)
+      const { answers } = await ear.next(({ response, answers }) => response && answers.length > 0)
+      const texts = answers.flatMap((record) => (record.type === 'TXT' ? record.entries : []))
+      t.same(texts, ['role=gateway', 'transport=gateway', 'gatewayPort=18789', 'gatewayTls=1'])
+      const { beacons } = await discover(t, two)
+      t.match(beacons, [{ gatewayTls: true, wsUrl: 'wss://10.79.0.1:18789' }])
+    }
+  )
 
-  t.test('an edit of discovery.mdns.mode takes effect at once, both ways', async (t) => {
+  t.test('an edit of discovery.mdns.mode takes effect at once, both ways', { buffered: true }, async (t) => {
     const [one, two] = network(t, 2)
     const ear = await neighbour(t, two)
     const gateway = await startGateway(t, one, { discovery: {} })
@@ -158,7 +167,7 @@ function tests(): void {
     )
   })
 
-  t.test('a new address is announced, and one that is gone no longer', async (t) => {
+  t.test('a new address is announced, and one that is gone no longer', { buffered: true }, async (t) => {
     const [one, two] = network(t, 2)
     const ear = await neighbour(t, two)
     await startGateway(t, one)
@@ -173,7 +182,7 @@ function tests(): void {
     t.match(beacons, [{ wsUrl: 'ws://10.79.0.77:18789' }])
   })
 
-  t.test('over IPv6 as well, where the gateway listens on it', async (t) => {
+  t.test('over IPv6 as well, where the gateway listens on it', { buffered: true }, async (t) => {
     const [one, two] = network(t, 2)
     for (const [n, name] of [one, two].entries()) {
       ip('-n', name, 'addr', 'add', `fd79::${n + 1}/64`, 'dev', 'oc0', 'nodad')
@@ -184,7 +193,7 @@ function tests(): void {
     t.match(beacons, [{ host: `${label}.local`, wsUrl: 'ws://[fd79::1]:18789' }])
   })
 
-  t.test('whoever asks once, from a port of its own, gets an answer of its own', async (t) => {
+  t.test('whoever asks once, from a port of its own, gets an answer of its own', { buffered: true }, async (t) => {
     const [one, two] = network(t, 2)
     const ear = await neighbour(t, two)
     const gateway = await startGateway(t, one)
@@ -200,7 +209,7 @@ function tests(): void {
     t.ok(all <= 31, `of a hundred in a moment few are answered: ${all}`)
   })
 
-  t.test('packets that make no sense, or too many of them, change nothing', async (t) => {
+  t.test('packets that make no sense, or too many of them, change nothing', { buffered: true }, async (t) => {
     const [one, two] = network(t, 2)
     const ear = await neighbour(t, two)
     const gateway = await startGateway(t, one)
@@ -223,30 +232,34 @@ function tests(): void {
     t.notMatch(gateway.output(), /"level":"error"/)
   })
 
-  t.test('somebody who claims every name keeps the gateway from being announced, and from nothing else', async (t) => {
-    const [one, two] = network(t, 2)
-    const ear = await neighbour(t, two)
-    const claimed = (packet: Heard) => !packet.response && packet.questions[0]?.type === 'ANY'
-    const gateway = await startGateway(t, one)
-    let given = false
-    void gateway.said('claims every name').then(() => {
-      given = true
-    })
-    while (!given) {
-      const { questions } = await Promise.race([
-        ear.next(claimed),
-        gateway.said('claims every name').then((): Pick<Packet, 'questions'> => ({ questions: [] }))
-      ])
-      const [name] = questions.map((each) => each.name)
-      if (name === undefined) break
-      ear.say({ response: true, answers: [{ name, type: 'SRV', ttl: 120, port: 1, target: 'evil.local' }] })
+  t.test(
+    'somebody who claims every name keeps the gateway from being announced, and from nothing else',
+    { buffered: true },
+    async (t) => {
+      const [one, two] = network(t, 2)
+      const ear = await neighbour(t, two)
+      const claimed = (packet: Heard) => !packet.response && packet.questions[0]?.type === 'ANY'
+      const gateway = await startGateway(t, one)
+      let given = false
+      void gateway.said('claims every name').then(() => {
+        given = true
+      })
+      while (!given) {
+        const { questions } = await Promise.race([
+          ear.next(claimed),
+          gateway.said('claims every name').then((): Pick<Packet, 'questions'> => ({ questions: [] }))
+        ])
+        const [name] = questions.map((each) => each.name)
+        if (name === undefined) break
+        ear.say({ response: true, answers: [{ name, type: 'SRV', ttl: 120, port: 1, target: 'evil.local' }] })
+      }
+      t.equal(gateway.child.exitCode, null)
+      t.match((await gateway.status()).gateway.discovery, {
+        announced: [],
+        problems: [{ network: 'oc0', reason: /claims every name/ }]
+      })
     }
-    t.equal(gateway.child.exitCode, null)
-    t.match((await gateway.status()).gateway.discovery, {
-      announced: [],
-      problems: [{ network: 'oc0', reason: /claims every name/ }]
-    })
-  })
+  )
 }
 
 /** Machines on one network: 10.79.0.1, 10.79.0.2 and so on. */
