@@ -16,6 +16,9 @@ const mcp = [
   /^(content-type|eventsource|eventsource-parser|pkce-challenge)(\/|$)/
 ]
 
+// The questions of a first run, which few processes ask.
+const prompts = [/^@clack\//, 'sisteransi', 'fast-string-width', 'fast-string-truncated-width', 'fast-wrap-ansi']
+
 // The client is given its own validator, and takes Ajv along all the same: a third of its size.
 const withoutAjv: Plugin = {
   name: 'mcp-without-ajv',
@@ -43,5 +46,5 @@ export default defineConfig({
       output: { entryFileNames: '[name].js', chunkFileNames: 'chunks/[name]-[hash].js' }
     }
   },
-  ssr: { noExternal: ['typebox', 'qr', ...certificates, ...description, ...discovery, ...mcp] }
+  ssr: { noExternal: ['typebox', 'qr', ...certificates, ...description, ...discovery, ...prompts, ...mcp] }
 })

@@ -10,11 +10,18 @@ export interface CommandModule {
 export interface CommandEntry {
   name: string
   summary: string
+  /** Set for an older name that only scripts use. */
+  hidden?: true
   load(): Promise<CommandModule>
 }
 
 /** Every top-level command, in the order help lists them. */
 export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'setup',
+    summary: 'Set up this host, or point it at a gateway elsewhere',
+    load: () => import('./commands/setup.ts')
+  },
   { name: 'gateway', summary: 'Run and query the gateway', load: () => import('./commands/gateway.ts') },
   { name: 'dashboard', summary: 'Open the Control UI in a browser', load: () => import('./commands/dashboard.ts') },
   { name: 'health', summary: "Show the gateway's health", load: () => import('./commands/health.ts') },
@@ -51,11 +58,18 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'config', summary: 'Read and change the configuration', load: () => import('./commands/config.ts') },
   { name: 'auth', summary: 'Explain which credential is sent where', load: () => import('./commands/auth.ts') },
+  {
+    name: 'daemon',
+    summary: 'The older name of what gateway does with its service',
+    hidden: true,
+    load: () => import('./commands/daemon.ts')
+  },
   { name: 'completion', summary: 'Print a shell completion script', load: () => import('./commands/completion.ts') }
 ]
 
 /** Shown by `openclaw --help`: each line a command that works as it stands. */
 export const EXAMPLES: readonly (readonly [command: string, what: string])[] = [
+  ['openclaw setup', 'the first run: asks, tries it, writes it'],
   ['openclaw gateway', 'start the gateway in this terminal'],
   ['openclaw dashboard', 'open the Control UI, signed in'],
   ['openclaw health', 'ask the gateway on this host how it is'],

@@ -57,12 +57,8 @@ function print(io: Io, { displayName, domain, host, addresses, gatewayTls, port,
     ['Host', `${host} (${addresses.join(', ')}), port ${port}`],
     ['TLS', gatewayTls ? 'yes' : 'no'],
     ['URL', wsUrl ?? 'none: plaintext goes to private addresses only'],
-    ['Use it', wsUrl === null ? `openclaw gateway probe --ssh USER@${host}` : useOf(wsUrl)]
+    ['Use it', `openclaw setup --remote ${wsUrl ?? `ssh://USER@${host}`}`]
   ])
-}
-
-function useOf(wsUrl: string): string {
-  return `openclaw config set gateway.remote.url ${wsUrl}`
 }
 
 async function zone(io: Io, options: DiscoverOptions): Promise<void> {

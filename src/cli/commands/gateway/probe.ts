@@ -7,7 +7,8 @@ import type { Io } from '../../io.ts'
 import { printable, printJson, styleOf } from '../../output.ts'
 import { parsePort } from '../../ports.ts'
 import { isScopeLimited, type ProbeTarget, type ProbeWarning, warningsOf } from '../../probe-warnings.ts'
-import { type GatewayReport, inspectGateway, printReport } from '../../status.ts'
+import { type GatewayReport, inspectGateway } from '../../status.ts'
+import { printReport } from '../../status-text.ts'
 
 const TIMEOUT_MS = 3_000
 
@@ -57,6 +58,7 @@ async function probe(io: Io, options: ProbeOptions): Promise<void> {
       primaryTargetId: reached[0]?.id ?? null,
       ...(auto === undefined ? {} : { discovery: auto.discovery }),
       warnings,
+      network: await networkOf(io),
       targets: targets.map(jsonOf)
     })
   }
@@ -68,6 +70,8 @@ async function probe(io: Io, options: ProbeOptions): Promise<void> {
   for (const { code, message } of warnings)
     io.stdout(`\n${styleOf(io).yellow('warning:')} ${printable(message)} (${code})`)
 }
+
+const UNREADABLE = 'local_tls_runtime_unavailable'
 
 const KEPT_FROM_TRYING: Record<string, ProbeWarning['code']> = {
   CONFIG_SECRET_UNRESOLVED: 'auth_secretref_unresolved',
@@ -84,6 +88,10 @@ async function lookAt(
   try {
     const wants = { timeoutMs, deep: true, ...(mode === undefined ? {} : { mode }), ssh }
     const report = await inspectGateway(io, target, wants)
+    const noted = report.warnings?.find((text) => text.startsWith(`${UNREADABLE}: `))
+    if (noted !== undefined) {
+      warnings.push({ code: UNREADABLE, message: noted.slice(UNREADABLE.length + 2), targetIds: [id] })
+    }
     return { id, label, report }
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error
@@ -95,7 +103,7 @@ async function lookAt(
 }
 
 function jsonOf({ id, label, report }: ProbeTarget): Record<string, unknown> {
-  const { url, reachable, capability, connectMs, auth, version, tunnel, facts, health, error } = report
+  const { url, reachable, capability, connectMs, auth, version, tunnel, facts, health, error, self, status } = report
   return {
     id,
     kind: id,
@@ -116,11 +124,20 @@ function jsonOf({ id, label, report }: ProbeTarget): Record<string, unknown> {
       capability
     },
     server: { version: version ?? null },
-    ...(tunnel === undefined ? {} : { tunnel }),
+    self: self ?? null,
+    tunnel: tunnel ?? null,
     facts,
     health: health ?? null,
+    summary: status ?? null,
     error
   }
+}
+
+// Where this host's own gateway is, whether or not it answers.
+async function networkOf(io: Io) {
+  const { hostFacts } = await import('../../host-facts.ts')
+  const { gateway } = await hostFacts(io)
+  return { localLoopbackUrl: gateway?.loopbackUrl ?? null }
 }
 
 interface Look {
