@@ -15,6 +15,7 @@ export interface ProbeWarning {
     | 'probe_scope_limited'
     | 'probe_detail_failed'
     | 'ssh_tunnel_failed'
+    | 'ssh_auto_undecided'
     | 'auth_secretref_unresolved'
     | 'local_tls_runtime_unavailable'
   message: string
