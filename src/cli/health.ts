@@ -17,6 +17,7 @@ export interface Status {
   gateway?: {
     port?: number
     tls?: { enabled?: boolean; fingerprint?: string; notAfter?: string; problem?: string }
+    discovery?: { announced?: { network?: string; name?: string }[]; problems?: { reason?: string }[] }
     tailscale?: { mode?: string; phase?: string; url?: string; error?: string; fix?: { command?: string } }
   }
   configReload?: { problem?: string; restart?: readonly string[] }

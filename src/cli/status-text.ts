@@ -11,12 +11,22 @@ function healthWord(health: unknown): string | undefined {
   return health.ok === true ? 'ok' : 'not ok'
 }
 
-type Part<Key extends 'tls' | 'tailscale'> = NonNullable<Status['gateway']>[Key]
+type Part<Key extends 'tls' | 'tailscale' | 'discovery'> = NonNullable<Status['gateway']>[Key]
 
 function tlsText(tls: Part<'tls'>): string | undefined {
   if (tls?.enabled !== true) return undefined
   const until = tls.notAfter === undefined ? '' : `, until ${tls.notAfter.slice(0, 10)}`
   return `${tls.fingerprint}${until}${tls.problem === undefined ? '' : ` (${tls.problem})`}`
+}
+
+function announcedText(discovery: Part<'discovery'>): string | undefined {
+  const { announced = [], problems = [] } = discovery ?? {}
+  const word = announced.length === 0 ? 'nowhere' : 'not everywhere'
+  const texts = [
+    ...announced.map(({ name, network }) => `${name} on ${network}`),
+    ...problems.map(({ reason }) => `${word}: ${reason}`)
+  ]
+  return texts.join('; ') || undefined
 }
 
 function tailscaleText(tailscale: Part<'tailscale'>): string | undefined {
@@ -40,6 +50,7 @@ export function printReport(io: Io, report: GatewayReport, { facts = false } = {
     ['Clients', report.clients === undefined ? undefined : String(report.clients)],
     ['TLS', tlsText(gateway?.tls)],
     ['Tailscale', tailscaleText(gateway?.tailscale)],
+    ['Announced', announcedText(gateway?.discovery)],
     ['Configuration', problem === undefined ? undefined : `not applied: ${problem.replaceAll('\n', ' ')}`],
     ['Needs a restart', restart?.join(', ') || undefined],
     ['Signed in', auth === undefined ? undefined : `${auth.method} (${auth.credential})`],

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { cleanEnv } from '../../scripts/gateway-process.ts'
 import { MAIN, type Outcome, outcomeOf, spawnCli } from '../support/cli.ts'
 import { startProcess, TOKEN, tempDir } from '../support/gateway.ts'
-import { ip, noNetworks, within } from '../support/networks.ts'
+import { cannotMakeMachines, ip, makeMachines, within } from '../support/netns.ts'
 import { fingerprintOf, makePair, placesIn, putPair } from '../support/tls.ts'
 
 t.setTimeout(110_000)
@@ -59,7 +59,7 @@ t.test('R34: a self-signed gateway, from its first refusal to its next certifica
   }
 })
 
-const reason = noNetworks()
+const reason = cannotMakeMachines()
 t.test('R33: a gateway in a private network, and one at a public address', { skip: reason ?? false }, async (t) => {
   const hosts = twoHosts(t)
   const folder = (config: object) => {
@@ -137,12 +137,8 @@ const PUBLIC = 'ws://203.0.113.7:18789'
 function twoHosts(t: Test) {
   const gateway = `ocg${process.pid}`
   const client = `occ${process.pid}`
-  t.teardown(() => {
-    for (const name of [gateway, client]) ip('netns', 'del', name)
-  })
+  makeMachines(t, [gateway, client])
   for (const name of [gateway, client]) {
-    ip('netns', 'add', name)
-    ip('-n', name, 'link', 'set', 'lo', 'up')
     // What a new interface says of itself would be counted.
     ip('netns', 'exec', name, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6')
   }

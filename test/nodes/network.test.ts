@@ -6,7 +6,7 @@ import { cleanEnv } from '../../scripts/gateway-process.ts'
 import { runCli } from '../support/cli.ts'
 import { RawClient } from '../support/client.ts'
 import { TOKEN, tempDir } from '../support/gateway.ts'
-import { forward, ip, noNetworks, within } from '../support/networks.ts'
+import { cannotMakeMachines, forward, ip, makeMachines, within } from '../support/netns.ts'
 import { connectedNodes } from '../support/nodes.ts'
 
 t.setTimeout(118_000)
@@ -14,7 +14,7 @@ t.setTimeout(118_000)
 const OFFLINE_MS = 60_000
 const BACK_MS = 10_000
 const address = '10.77.0.1'
-const reason = noNetworks()
+const reason = cannotMakeMachines()
 
 /** Three machines in a row, by the names of their namespaces. */
 type Machines = ReturnType<typeof connectMachines>
@@ -112,13 +112,7 @@ function connectMachines(t: Test, n: number) {
     string,
     string
   ]
-  t.teardown(() => {
-    for (const name of [gateway, router, node]) ip('netns', 'del', name)
-  })
-  for (const name of [gateway, router, node]) {
-    ip('netns', 'add', name)
-    ip('-n', name, 'link', 'set', 'lo', 'up')
-  }
+  makeMachines(t, [gateway, router, node])
   for (const [side, name] of [gateway, node].entries()) {
     const net = `10.77.${side}`
     const port = `oc${side + 1}`

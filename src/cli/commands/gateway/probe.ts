@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { configuredLocalEnd, type SshChoice } from '../../../client/ssh/endpoints.ts'
 import { loadConfig } from '../../../config/load.ts'
+import type { SshAuto } from '../../discovery/ssh-auto.ts'
 import { addTargetOptions, parseTimeout, placesOf, type TargetOptions } from '../../gateway-call.ts'
 import type { Io } from '../../io.ts'
 import { printable, printJson, styleOf } from '../../output.ts'
@@ -18,12 +19,14 @@ export function buildProbe(io: Io): Command {
       'Try every gateway in sight: --url, one behind SSH, the configured remote one, and the one on this host'
     )
     .option('--ssh <target>', 'A host to log in to, and reach the gateway on its loopback: user@host or user@host:port')
+    .option('--ssh-auto', 'The same with the one host on which a gateway is announced; its host key must be known')
     .option('--ssh-identity <path>', 'The private key to log in with')
   return addTargetOptions(command, TIMEOUT_MS).action((options: ProbeOptions) => probe(io, options))
 }
 
 interface ProbeOptions extends TargetOptions {
   ssh?: string
+  sshAuto?: boolean
   sshIdentity?: string
 }
 
@@ -31,8 +34,15 @@ async function probe(io: Io, options: ProbeOptions): Promise<void> {
   const started = performance.now()
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
   const warnings: ProbeWarning[] = []
+  const remote = await remoteOf(io)
+  // A host that is given or configured needs no search.
+  const searches = options.sshAuto === true && options.ssh === undefined && !remote.tunnelled
+  const auto = searches ? await findSshHost(io, remote.domain, timeoutMs) : undefined
+  if (auto?.reason !== undefined) {
+    warnings.push({ code: 'ssh_auto_undecided', message: auto.reason, targetIds: [] })
+  }
   const targets = (
-    await Promise.all((await looksOf(io, options)).map((look) => lookAt(io, look, timeoutMs, warnings)))
+    await Promise.all(looksOf(options, remote, auto?.found).map((look) => lookAt(io, look, timeoutMs, warnings)))
   ).filter((target) => target !== undefined)
   const reached = targets.filter(({ report }) => report.reachable)
   warnings.push(...warningsOf(targets))
@@ -46,6 +56,7 @@ async function probe(io: Io, options: ProbeOptions): Promise<void> {
       durationMs: Math.round(performance.now() - started),
       timeoutMs,
       primaryTargetId: reached[0]?.id ?? null,
+      ...(auto === undefined ? {} : { discovery: auto.discovery }),
       warnings,
       network: await networkOf(io),
       targets: targets.map(jsonOf)
@@ -137,18 +148,25 @@ interface Look {
   ssh?: SshChoice
 }
 
-async function looksOf(io: Io, options: ProbeOptions): Promise<Look[]> {
-  const { url, port, ssh, sshIdentity, ...rest } = options
+function looksOf(options: ProbeOptions, remote: RemoteFacts, found: SshAuto['found']): Look[] {
+  const { url, port, ssh: given, sshAuto: _auto, sshIdentity, ...rest } = options
+  const ssh = given ?? found?.host
   const looks: Look[] = []
   // A credential given by hand belongs to the place given by hand, and then goes nowhere else.
   const { token: _token, password: _password, ...bare } = rest
   const others = url === undefined && ssh === undefined ? rest : bare
   if (url !== undefined) looks.push({ id: 'explicit', label: 'URL (explicit)', target: { ...rest, url } })
-  const remote = await remoteOf(io)
   const tunnelled = ssh !== undefined || (remote.tunnelled && port === undefined)
   if (tunnelled) {
-    const label = ssh === undefined ? 'SSH tunnel (configured)' : 'SSH tunnel'
-    const choice: SshChoice = { only: 'own', target: ssh, identity: sshIdentity, port: given(port) }
+    const label =
+      ssh === undefined ? 'SSH tunnel (configured)' : found === undefined ? 'SSH tunnel' : 'SSH tunnel (found)'
+    const choice: SshChoice = {
+      only: 'own',
+      target: ssh,
+      found: found !== undefined,
+      identity: sshIdentity,
+      port: port === undefined ? found?.port : parsePort(port)
+    }
     looks.push({ id: 'sshTunnel', label, target: ssh === undefined ? others : rest, mode: 'remote', ssh: choice })
   }
   if (remote.named && port === undefined) {
@@ -161,8 +179,9 @@ async function looksOf(io: Io, options: ProbeOptions): Promise<Look[]> {
   return looks
 }
 
-function given(port: string | undefined): number | undefined {
-  return port === undefined ? undefined : parsePort(port)
+async function findSshHost(io: Io, domain: string | undefined, timeoutMs: number): Promise<SshAuto> {
+  const { sshAuto } = await import('../../discovery/ssh-auto.ts')
+  return sshAuto(io, domain, timeoutMs)
 }
 
 interface RemoteFacts {
@@ -170,14 +189,21 @@ interface RemoteFacts {
   named: boolean
   tunnelled: boolean
   active: boolean
+  /** The domain of unicast DNS in which gateways are looked for. */
+  domain: string | undefined
 }
 
 async function remoteOf(io: Io): Promise<RemoteFacts> {
   const { paths, env } = placesOf(io)
-  const { gateway } = await loadConfig({ env, paths, client: true })
+  const { gateway, discovery } = await loadConfig({ env, paths, client: true })
   const { url, sshTarget } = gateway.remote
   const tunnelled = sshTarget !== undefined && configuredLocalEnd(gateway.remote) !== undefined
-  return { named: url !== undefined || tunnelled, tunnelled, active: gateway.mode === 'remote' }
+  return {
+    named: url !== undefined || tunnelled,
+    tunnelled,
+    active: gateway.mode === 'remote',
+    domain: discovery.wideArea.domain
+  }
 }
 
 function best(capabilities: readonly GatewayReport['capability'][]): GatewayReport['capability'] {
