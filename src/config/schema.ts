@@ -218,7 +218,7 @@ export const GATEWAY_SCHEMA = {
 } as const
 
 /** The keys of the `discovery` section, all of which this gateway honours. */
-export const DISCOVERY_SCHEMA = {
+const DISCOVERY_SCHEMA = {
   type: 'object',
   additionalProperties: false,
   properties: {
