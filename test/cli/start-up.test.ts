@@ -182,6 +182,9 @@ t.test('a service that has just begun is waited for', { skip: linux }, async (t)
   const systemd = fakeSystemd(t)
   const unit = systemd.unitPath('openclaw-gateway.service')
   mkdirSync(dirname(unit), { recursive: true })
+  mkdirSync(join(systemd.home, '.openclaw'), { mode: 0o700 })
+  const gateway = { mode: 'local', port: await freePort() }
+  writeFileSync(join(systemd.home, '.openclaw/openclaw.json'), JSON.stringify({ gateway }), { mode: 0o600 })
   writeFileSync(unit, '[Service]\nExecStart="sleep" "60"\n')
   const health = async () => JSON.parse((await runCli(systemd.env, ['health', '--json', '--timeout', '400'])).out).error
   t.match(await health(), { code: 'GATEWAY_UNREACHABLE' }, 'not while it is stopped')
