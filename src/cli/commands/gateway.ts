@@ -6,6 +6,7 @@ import { buildHealth } from './gateway/health.ts'
 import { buildProbe } from './gateway/probe.ts'
 import { buildRun } from './gateway/run.ts'
 import { buildControl, buildInstall } from './gateway/service.ts'
+import { buildStability } from './gateway/stability.ts'
 import { buildStatus } from './gateway/status.ts'
 
 /** `openclaw gateway`: runs the gateway, and asks a running one. */
@@ -24,5 +25,6 @@ export function build(io: Io): Command {
     .addCommand(buildStatus(io))
     .addCommand(buildProbe(io))
     .addCommand(buildCall(io))
+    .addCommand(buildStability(io))
     .addCommand(buildAuthToken(io))
 }
