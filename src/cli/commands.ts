@@ -17,6 +17,11 @@ export interface CommandEntry {
 
 /** Every top-level command, in the order help lists them. */
 export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: 'setup',
+    summary: 'Set up this host, or point it at a gateway elsewhere',
+    load: () => import('./commands/setup.ts')
+  },
   { name: 'gateway', summary: 'Run and query the gateway', load: () => import('./commands/gateway.ts') },
   { name: 'dashboard', summary: 'Open the Control UI in a browser', load: () => import('./commands/dashboard.ts') },
   { name: 'health', summary: "Show the gateway's health", load: () => import('./commands/health.ts') },
@@ -65,6 +70,7 @@ export const COMMANDS: readonly CommandEntry[] = [
 
 /** Shown by `openclaw --help`: each line a command that works as it stands. */
 export const EXAMPLES: readonly (readonly [command: string, what: string])[] = [
+  ['openclaw setup', 'the first run: asks, tries it, writes it'],
   ['openclaw gateway', 'start the gateway in this terminal'],
   ['openclaw dashboard', 'open the Control UI, signed in'],
   ['openclaw health', 'ask the gateway on this host how it is'],

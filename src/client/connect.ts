@@ -6,15 +6,15 @@ import { ConnectFailure, type Tried } from './connect-failure.ts'
 import { GatewayClient, GatewayError } from './core.ts'
 import { type Credentials, given, type Purpose, resolveCredentials } from './credentials.ts'
 import { ClientError } from './errors.ts'
-import { type AcceptedTls, type GatewayTls, tlsFor } from './gateway-tls.ts'
+import { type AcceptedTls, pinByHand } from './gateway-tls.ts'
 import type { HostDevice } from './host-device.ts'
 import { KnownGateways } from './known-gateways.ts'
-import { openUnix, openUrl } from './node-socket.ts'
+import { openUnix } from './node-socket.ts'
 import type { SshChoice } from './ssh/endpoints.ts'
 import type { TunnelFacts } from './ssh/tunnel.ts'
 import { describeEndpoint, type Endpoint, resolveTargets, type TargetInput } from './target.ts'
-import type { SocketLike } from './types.ts'
 import { isLoopbackUrl } from './url-policy.ts'
+import { type Way, wayTo } from './way.ts'
 
 /** What one configured connection is told. */
 export interface ConnectOptions {
@@ -30,6 +30,10 @@ export interface ConnectOptions {
   password?: string | undefined
   /** A pin given by hand: the certificate that this one connection accepts (R34). */
   tlsFingerprint?: string | undefined
+  /** The one-time token of a setup code, in the place of every other credential. */
+  bootstrapToken?: string | undefined
+  /** The configuration to go by, where it is not, or not yet, the file's. */
+  config?: Config | undefined
   /** The URL that the target must come to; anything else is refused before it is connected to. */
   expectUrl?: string | undefined
   /** Picks one side where the configuration would choose: a probe looks at both. */
@@ -129,6 +133,7 @@ function expected(endpoints: readonly Endpoint[], url: string | undefined): read
 }
 
 async function readConfig(options: ConnectOptions): Promise<{ config: Config | undefined; problem: unknown }> {
+  if (options.config !== undefined) return { config: options.config, problem: undefined }
   try {
     return { config: await loadConfig({ env: options.env, paths: options.paths, client: true }), problem: undefined }
   } catch (problem) {
@@ -136,12 +141,13 @@ async function readConfig(options: ConnectOptions): Promise<{ config: Config | u
   }
 }
 
-function credentialsFor(
+async function credentialsFor(
   endpoint: Endpoint & { kind: 'url' },
   options: ConnectOptions,
   config: Config | undefined,
   known: KnownGateways
 ): Promise<Credentials> {
+  if (options.bootstrapToken !== undefined) return NO_CREDENTIALS
   const auth = config?.gateway.auth
   return resolveCredentials({
     destination: endpoint.destination,
@@ -154,6 +160,8 @@ function credentialsFor(
   })
 }
 
+const NO_CREDENTIALS: Credentials = { token: undefined, password: undefined, deviceToken: undefined, chain: [] }
+
 interface Attempt {
   options: ConnectOptions
   credentials: Credentials | undefined
@@ -165,10 +173,10 @@ async function connectTo(
   endpoint: Endpoint,
   attempt: Attempt
 ): Promise<Pick<Connection, 'client' | 'hello' | 'tls' | 'tunnel'>> {
-  const { options, credentials } = attempt
-  const auth = claimOf(credentials)
+  const { options } = attempt
+  const auth = claimOf(attempt)
   const device = await deviceFor(endpoint, attempt)
-  const way = await wayTo(endpoint, attempt)
+  const way = await wayOf(endpoint, attempt)
   const client = new GatewayClient({
     createSocket: way.open,
     ...introduction(endpoint, attempt, device),
@@ -185,7 +193,8 @@ async function connectTo(
   return { client, hello, tls: way.tls?.accepted(), tunnel: way.tunnel }
 }
 
-function claimOf(credentials: Credentials | undefined): AuthClaim | undefined {
+function claimOf({ options: { bootstrapToken }, credentials }: Attempt): AuthClaim | undefined {
+  if (bootstrapToken !== undefined) return { bootstrapToken }
   const { token, password, deviceToken } = credentials ?? {}
   const claim = {
     ...(token === undefined ? {} : { token: token.value }),
@@ -197,11 +206,9 @@ function claimOf(credentials: Credentials | undefined): AuthClaim | undefined {
 
 // To a gateway elsewhere a shared secret alone says too little: it grants nothing to whoever is no paired device. Nothing
 // is begun by those who only look.
-async function deviceFor(
-  endpoint: Endpoint,
-  { options, credentials, known }: Attempt
-): Promise<HostDevice | undefined> {
-  if (endpoint.kind === 'socket' || isLoopbackUrl(endpoint.url) || claimOf(credentials) === undefined) return undefined
+async function deviceFor(endpoint: Endpoint, attempt: Attempt): Promise<HostDevice | undefined> {
+  if (endpoint.kind === 'socket' || isLoopbackUrl(endpoint.url) || claimOf(attempt) === undefined) return undefined
+  const { options, known } = attempt
   const { hostDevice } = await import('./host-device.ts')
   return hostDevice(endpoint.url.origin, known, !onlyLooks(options))
 }
@@ -212,12 +219,13 @@ function onlyLooks({ purpose }: ConnectOptions): boolean {
 
 function introduction(
   endpoint: Endpoint,
-  { options, credentials }: Attempt,
+  attempt: Attempt,
   device: HostDevice | undefined
 ): { client: ClientInfo; scopes: string[] } {
+  const { options } = attempt
   const { client, scopes } = options
   // Without a credential only a backend keeps its scopes (`gateway.auth.mode: "none"`).
-  if (endpoint.kind === 'url' && claimOf(credentials) === undefined) {
+  if (endpoint.kind === 'url' && claimOf(attempt) === undefined) {
     return { client: { ...client, id: 'gateway-client', mode: 'backend' }, scopes: [...scopes] }
   }
   if (device === undefined || !onlyLooks(options)) return { client, scopes: [...scopes] }
@@ -225,42 +233,11 @@ function introduction(
   return { client: { ...client, mode: 'probe' }, scopes: [...(device.scopes.length > 0 ? device.scopes : scopes)] }
 }
 
-interface Way {
-  open(): SocketLike
-  tls?: GatewayTls | undefined
-  tunnel?: TunnelFacts | undefined
-}
-
-async function wayTo(endpoint: Endpoint, { options, config, known }: Attempt): Promise<Way> {
+async function wayOf(endpoint: Endpoint, { options, config, known }: Attempt): Promise<Way> {
   if (endpoint.kind === 'socket') return { open: () => openUnix(endpoint.path) }
-  const { url, tunnel } = endpoint
-  const { timeoutMs, tlsFingerprint, onWarning } = options
-  const tls = await tlsFor(endpoint, {
-    gateway: config?.gateway,
-    known,
-    fingerprint: tlsFingerprint,
-    timeoutMs,
-    onWarning
-  })
-  const headers = await headersFor(endpoint, config, onWarning)
-  if (tunnel === undefined) return { open: () => openUrl(url, { tls: tls?.options, headers }), tls }
-  const { openTunnel } = await import('./ssh/tunnel.ts')
-  const { stream, facts } = await openTunnel(url, tunnel, { env: options.env, timeoutMs })
-  return { open: () => openUrl(url, { tls: tls?.options, headers, stream }), tls, tunnel: facts }
-}
-
-async function headersFor(
-  { url, destination }: Endpoint & { kind: 'url' },
-  config: Config | undefined,
-  onWarning: ConnectOptions['onWarning']
-): Promise<Record<string, string>> {
-  if (destination !== 'remote' || config === undefined || config.gateway.remote.edgeAuth.length === 0) return {}
-  if (url.protocol !== 'wss:') {
-    onWarning?.(`gateway.remote.edgeAuth goes over wss:// alone; none of it is sent to ${url.origin}`)
-    return {}
-  }
-  const { edgeHeaders } = await import('./edge-auth.ts')
-  return edgeHeaders(url, config)
+  const { env, timeoutMs, tlsFingerprint, onWarning } = options
+  const pin = tlsFingerprint === undefined ? undefined : pinByHand(tlsFingerprint)
+  return wayTo(endpoint, { env, config, known, pin, timeoutMs, onWarning })
 }
 
 /** Reports whether nobody answered at a place, so that the next one may be tried. */

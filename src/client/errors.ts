@@ -2,12 +2,19 @@
 export class ClientError extends Error {
   readonly code: ClientErrorCode
   readonly fix: string | undefined
+  /** The certificate that was refused, as a pin names it. */
+  readonly fingerprint: string | undefined
 
-  constructor(code: ClientErrorCode, message: string, options: { fix?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ClientErrorCode,
+    message: string,
+    options: { fix?: string; cause?: unknown; fingerprint?: string } = {}
+  ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause })
     this.name = 'ClientError'
     this.code = code
     this.fix = options.fix
+    this.fingerprint = options.fingerprint
   }
 }
 

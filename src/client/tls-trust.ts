@@ -37,7 +37,7 @@ export function refusedCertificate(trust: Trust, { host, certificate, problem }:
   const { untrusted, changed } = trust.fix(fingerprint)
   if (problem !== undefined) {
     const message = `the certificate of ${host} is not trusted by this system (${problem}); it is ${certificateText(certificate)}`
-    return new ClientError('TLS_UNTRUSTED', message, { fix: untrusted })
+    return new ClientError('TLS_UNTRUSTED', message, { fix: untrusted, fingerprint })
   }
   const { known } = trust
   // A renewed certificate for the same key is the same gateway's.

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import type { Io } from '../io.ts'
 import { buildAuthToken } from './gateway/auth-token.ts'
 import { buildCall } from './gateway/call.ts'
+import { buildDiscover } from './gateway/discover.ts'
 import { buildHealth } from './gateway/health.ts'
 import { buildProbe } from './gateway/probe.ts'
 import { buildRun } from './gateway/run.ts'
@@ -24,6 +25,7 @@ export function build(io: Io): Command {
     .addCommand(buildHealth(io))
     .addCommand(buildStatus(io))
     .addCommand(buildProbe(io))
+    .addCommand(buildDiscover(io))
     .addCommand(buildCall(io))
     .addCommand(buildStability(io))
     .addCommand(buildAuthToken(io))

@@ -41,6 +41,16 @@ export function settingsArguments({ target }: Pick<SshRoute, 'target'>): string[
   return ['-G', ...(target.port === undefined ? [] : ['-p', String(target.port)]), '--', sshDestination(target)]
 }
 
+/**
+ * The arguments with which ssh shows the key of a host and goes no further: no way to log in is allowed. With `remember`, it
+ * keeps the key of a host that it does not know yet; one that has changed it never takes.
+ */
+export function hostKeyArguments(route: SshRoute, remember: boolean): string[] {
+  const options = ['-o', 'LogLevel=DEBUG1', '-o', 'ConnectTimeout=15', '-o', 'PreferredAuthentications=none']
+  const keep = remember ? ['-o', 'StrictHostKeyChecking=accept-new'] : ['-o', 'StrictHostKeyChecking=yes']
+  return ['-N', ...options, ...keep, ...commonOptions(route), '--', sshDestination(route.target)]
+}
+
 function commonOptions({ target, identity, hostKeyPolicy }: SshRoute): string[] {
   return [
     // Nobody is there to answer a question.

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { AuthMode, BindMode, ConfigFlags } from '../../../config/types.ts'
 import { CliError, type Io } from '../../io.ts'
 import { parsePort } from '../../ports.ts'
+import { readSecret } from '../../read-secret.ts'
 
 interface RunOptions {
   port?: string
@@ -75,7 +75,7 @@ export function parseRunFlags(options: RunOptions): ConfigFlags {
     throw new CliError('USAGE', 'Use either --password or --password-file, not both.')
   }
   if (options.password !== undefined) flags.password = secret(options.password, '--password')
-  if (options.passwordFile !== undefined) flags.password = readPassword(options.passwordFile)
+  if (options.passwordFile !== undefined) flags.password = readSecret(options.passwordFile, '--password-file')
   if (options.allowUnconfigured === true) flags.allowUnconfigured = true
   if (options.verbose === true) flags.verbose = true
   return flags
@@ -92,16 +92,4 @@ function secret(value: string, flag: string): string {
   // An empty variable in `--token "$TOKEN"` must not quietly become "no token".
   if (value.trim() === '') throw new CliError('USAGE', `${flag} is empty.`)
   return value
-}
-
-function readPassword(path: string): string {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (cause) {
-    throw new CliError('USAGE', `--password-file ${path} cannot be read: ${(cause as Error).message}`, { cause })
-  }
-  const password = text.replace(/\r?\n$/, '')
-  if (password.trim() === '') throw new CliError('USAGE', `--password-file ${path} is empty.`)
-  return password
 }
