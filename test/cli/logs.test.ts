@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { isAtLeast, lineText, parseLine } from '../../src/cli/logs/line.ts'
 import { styleOf } from '../../src/cli/output.ts'
 import { runCli, spawnCli, startCli } from '../support/cli.ts'
-import { startApp, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
+import { freePort, startApp, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
 
 t.setTimeout(110_000)
 
@@ -113,9 +113,10 @@ function follow(t: Test, env: NodeJS.ProcessEnv) {
 }
 
 t.test('whoever follows sees a gateway restart', async (t) => {
-  const config = JSON.stringify({ gateway: { mode: 'local', auth: { mode: 'token', token: TOKEN } } })
-  const first = await startProcess(t, { config })
-  const { stateDir, port } = first
+  const port = await freePort()
+  const config = JSON.stringify({ gateway: { mode: 'local', port, auth: { mode: 'token', token: TOKEN } } })
+  const first = await startProcess(t, { config, port })
+  const { stateDir } = first
   const env = { HOME: stateDir, OPENCLAW_STATE_DIR: stateDir, PATH: process.env.PATH }
   const { child, says, ended, said } = follow(t, env)
   await says(/"message":"ready"/)
@@ -134,7 +135,8 @@ t.test('a gateway that is stopped has a log too', async (t) => {
   const stateDir = tempDir(t)
   mkdirSync(join(stateDir, 'logs'))
   const file = join(stateDir, 'logs/gateway.log')
-  const env = { HOME: stateDir, OPENCLAW_STATE_DIR: stateDir, PATH: process.env.PATH }
+  const port = String(await freePort())
+  const env = { HOME: stateDir, OPENCLAW_STATE_DIR: stateDir, OPENCLAW_GATEWAY_PORT: port, PATH: process.env.PATH }
   t.match(await spawnCli(['logs'], env), { code: 1, stderr: /is not running on this host/ }, 'unless it never ran')
   writeFileSync(file, '{"level":"error","message":"the last"}\n')
   const { stdout, stderr, code } = await spawnCli(['logs'], env)
