@@ -1,8 +1,8 @@
 import { nobodyListens } from '../client/connect.ts'
 import { ConnectFailure } from '../client/connect-failure.ts'
-import { GatewayError, refusalDetails } from '../client/core.ts'
 import type { CredentialSource, Credentials, Destination } from '../client/credentials.ts'
 import { ClientError } from '../client/errors.ts'
+import { GatewayError, isAnswer, refusalDetails } from '../client/gateway-error.ts'
 import { describeEndpoint, type Endpoint } from '../client/target.ts'
 import { isLoopbackUrl } from '../client/url-policy.ts'
 import { CliError } from './io.ts'
@@ -47,7 +47,7 @@ function explainConnect(failure: ConnectFailure): CliError {
       fix: 'pass a longer --timeout, in milliseconds'
     })
   }
-  if (['CONNECTION_FAILED', 'CONNECTION_LOST', 'PROTOCOL', 'CLOSED'].includes(reason.code)) {
+  if (!isAnswer(reason)) {
     return new CliError('GATEWAY_UNREACHABLE', `no connection to the gateway at ${where}: ${reason.message}`, {
       ...transport,
       fix: `check that a gateway listens there: curl ${where.replace(/^ws/, 'http')}/healthz`

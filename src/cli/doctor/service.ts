@@ -20,10 +20,7 @@ export async function serviceChecks(context: ServiceContext, system = process.pl
 }
 
 async function systemd(context: ServiceContext): Promise<Check[]> {
-  const { env, deep } = context
-  const home = envValue(env, 'XDG_CONFIG_HOME') ?? join(env.HOME ?? '/', '.config')
-  const user = await named([join(home, 'systemd/user'), '/etc/systemd/user'], /^openclaw-gateway.*\.service$/)
-  const whole = deep ? await named(['/etc/systemd/system'], /^openclaw.*\.service$/) : []
+  const { user, whole } = await gatewayUnits(context)
   if (user.length + whole.length === 0) {
     return [service.skipped('no systemd unit openclaw-gateway*.service is installed: it runs where it is started')]
   }
@@ -31,6 +28,13 @@ async function systemd(context: ServiceContext): Promise<Check[]> {
     ...user.map((unit) => unitCheck(context, unit, ['--user'])),
     ...whole.map((unit) => unitCheck(context, unit, []))
   ])
+}
+
+/** The units of systemd that look like a gateway's: this user's and, on a deep look, the whole system's. */
+export async function gatewayUnits({ env, deep }: Pick<ServiceContext, 'env' | 'deep'>) {
+  const home = envValue(env, 'XDG_CONFIG_HOME') ?? join(env.HOME ?? '/', '.config')
+  const user = await named([join(home, 'systemd/user'), '/etc/systemd/user'], /^openclaw-gateway.*\.service$/)
+  return { user, whole: deep ? await named(['/etc/systemd/system'], /^openclaw.*\.service$/) : [] }
 }
 
 async function unitCheck({ env, running }: ServiceContext, unit: string, scope: string[]): Promise<Check> {

@@ -58,7 +58,7 @@ async function runAction(io: Io, options: RunOptions): Promise<void> {
 }
 
 /** Turns the words of the command line into what the configuration layer takes; refuses what is not in the lists. */
-export function parseRunFlags(options: RunOptions): ConfigFlags {
+function parseRunFlags(options: RunOptions): ConfigFlags {
   const flags: ConfigFlags = {}
   if (options.port !== undefined) flags.port = parsePort(options.port)
   if (options.bind !== undefined) {
