@@ -364,7 +364,7 @@ t.test('a running gateway', async (t) => {
     t.equal(unknown.code, 1)
     t.match(JSON.parse(unknown.stdout), {
       ok: false,
-      error: { code: 'INVALID_REQUEST', message: /unknown method: no\.such\.method/ }
+      error: { code: 'INVALID_REQUEST', message: /unknown method: no\.such\.method/, retryable: false }
     })
   })
 

@@ -60,11 +60,6 @@ const words = process.argv.slice(2).filter((word) => word !== '--user')
 const unit = words.findLast((word) => word.endsWith('.service'))
 const stateFile = join(here, unit + '.json')
 const state = () => (existsSync(stateFile) ? JSON.parse(readFileSync(stateFile, 'utf8')) : {})
-// A reader sees all of it, or what was there before.
-const put = (value) => {
-  writeFileSync(stateFile + process.pid, JSON.stringify(value))
-  renameSync(stateFile + process.pid, stateFile)
-}
 const running = () => state().pid !== undefined && state().exit === undefined
 const pause = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
 if (words[0] !== 'supervise') appendFileSync(join(here, 'calls'), 'systemctl ' + process.argv.slice(2).join(' ') + '\n')
