@@ -59,6 +59,10 @@ const here = dirname(__filename)
 const words = process.argv.slice(2).filter((word) => word !== '--user')
 const unit = words.findLast((word) => word.endsWith('.service'))
 const stateFile = join(here, unit + '.json')
+const put = (state) => {
+  writeFileSync(stateFile + process.pid, JSON.stringify(state))
+  renameSync(stateFile + process.pid, stateFile)
+}
 const state = () => (existsSync(stateFile) ? JSON.parse(readFileSync(stateFile, 'utf8')) : {})
 const running = () => state().pid !== undefined && state().exit === undefined
 const pause = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
