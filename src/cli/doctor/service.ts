@@ -19,6 +19,17 @@ export async function serviceChecks(context: ServiceContext, system = process.pl
   return [service.skipped(`services of ${system} are not looked at`)]
 }
 
+/** How the service of this profile differs from what this command would install. */
+export async function driftChecks(context: DoctorContext): Promise<Check[]> {
+  if (isRemote(context)) return []
+  const { gatewayService, REINSTALL } = await import('../service/gateway.ts')
+  // A system whose services are not supported is told of above.
+  const found = await gatewayService(context.io).catch(() => undefined)
+  if (found === undefined) return []
+  const { path } = found.status
+  return found.drift.map(({ message }) => service.warning(message, { path, fix: REINSTALL }))
+}
+
 async function systemd(context: ServiceContext): Promise<Check[]> {
   const { user, whole } = await gatewayUnits(context)
   if (user.length + whole.length === 0) {
