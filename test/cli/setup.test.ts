@@ -97,6 +97,7 @@ function words(): void {
       { words: ['--mode', 'local', '--token-file', join(here.home, 'none')], says: /--token-file .* cannot be read/ },
       { words: ['--mode', 'local', '--gateway-port', '0'], says: /Invalid --gateway-port/ },
       { words: ['--mode', 'local', '--gateway-auth', 'token', '--password', 'x'], says: /auth.mode is to be token/ },
+      { words: ['--setup-code', 'a'.repeat(60), '--no-verify'], says: /--no-verify makes none/ },
       { words: ['--mode', 'local', '--wait', 'long'], says: /Invalid --wait/ }
     ]
     for (const { words, says } of rows) {

@@ -81,6 +81,11 @@ async function wantedOf(flags: SetupFlags, ask: Prompts | undefined): Promise<Wa
   if (flags.secret !== undefined && 'tokenEnv' in flags.secret) throw new Error('unreachable: refused with the flags')
   const named = parsePlace(address)
   if (named.kind === 'code') {
+    if (flags.verify === 'no') {
+      throw new CliError('USAGE', 'a setup code is for a connection now, and --no-verify makes none', {
+        fix: 'leave --no-verify out'
+      })
+    }
     const { code, url } = await readCode(named.text)
     const pin = tlsFingerprint ?? code.fingerprint
     const place = { kind: 'direct', url } as const
