@@ -6,6 +6,9 @@ const certificates = [/^@peculiar\//, 'asn1js', 'pvtsutils', 'pvutils', 'reflect
 // So it would by these, for whoever asks for `/openapi.json`, and by `qr`, for the code that a phone is shown once.
 const description = ['@fastify/swagger', 'json-schema-resolver', 'rfdc', 'yaml', 'debug', 'ms', 'fast-uri']
 
+// What service discovery reads and writes, on whichever network it is wanted.
+const discovery = ['dns-packet', '@leichtgewicht/ip-codec']
+
 // The MCP client, for nodes that have MCP servers. Its packages with all they depend on would be 20 MB.
 const mcp = [
   /^@modelcontextprotocol\//,
@@ -43,5 +46,5 @@ export default defineConfig({
       output: { entryFileNames: '[name].js', chunkFileNames: 'chunks/[name]-[hash].js' }
     }
   },
-  ssr: { noExternal: ['typebox', 'qr', ...certificates, ...description, ...prompts, ...mcp] }
+  ssr: { noExternal: ['typebox', 'qr', ...certificates, ...description, ...discovery, ...prompts, ...mcp] }
 })

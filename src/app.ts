@@ -6,6 +6,7 @@ import audit from './plugins/audit.ts'
 import authentication from './plugins/authentication.ts'
 import catalogue from './plugins/catalogue.ts'
 import { schemaController } from './plugins/compilers.ts'
+import discovery from './plugins/discovery.ts'
 import errors from './plugins/errors.ts'
 import ingress from './plugins/ingress.ts'
 import jsonBody from './plugins/json-body.ts'
@@ -91,6 +92,9 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<FastifyIn
   await app.register(openapi)
   await app.register(controlUi)
   await app.register(gateway)
+
+  // Whom others on the network find, once it listens.
+  await app.register(discovery)
   return app
 }
 

@@ -9,6 +9,7 @@ export class Live {
   #config: Config
   #access: Access
   #tailnetName: string | undefined
+  readonly #localNames: string[] = []
   readonly #listeners = new Set<(access: Access) => void>()
 
   constructor(config: Config) {
@@ -38,13 +39,21 @@ export class Live {
     this.apply(this.#config)
   }
 
+  /** Learns a name in `.local` by which this machine is announced, and so reached from then on. */
+  learnLocalName(name: string): void {
+    if (this.#access.hosts.names.has(name)) return
+    this.#localNames.push(name)
+    this.apply(this.#config)
+  }
+
   /** Calls `listener` with each policy that comes into force. */
   onChange(listener: (access: Access) => void): void {
     this.#listeners.add(listener)
   }
 
   #compile(config: Config): Access {
-    return compileAccess(config.gateway, { hostname: hostname(), addresses, tailnetName: this.#tailnetName })
+    const [tailnetName, localNames] = [this.#tailnetName, this.#localNames]
+    return compileAccess(config.gateway, { hostname: hostname(), addresses, tailnetName, localNames })
   }
 }
 

@@ -8,6 +8,11 @@ export interface PortOwner {
   command: string
 }
 
+/** The program's name alone: its arguments may hold a secret. */
+export function programOf({ command }: PortOwner): string {
+  return command.split(' ', 1)[0] || 'unknown program'
+}
+
 /** The port is taken; the message names by whom. */
 export class PortTaken extends Error {
   constructor(port: number, owner: PortOwner | undefined) {

@@ -15,6 +15,8 @@ export interface Machine {
   addresses(): ReadonlySet<string> | undefined
   /** Its name in the tailnet, once tailscaled has told it. */
   tailnetName: string | undefined
+  /** Its names in `.local`, beside its own. */
+  localNames: readonly string[]
 }
 
 /** Everything that decides who gets in, compiled from one configuration. A changed configuration makes a new one. */
@@ -55,7 +57,7 @@ export function compileAccess(gateway: GatewayConfig, machine: Machine): Access 
       proxySocket: proxy?.socket !== undefined,
       operatorServe: serves && auth.allowTailscale === true
     },
-    hosts: hostPolicy({ hostname: machine.hostname, addresses: machine.addresses, origins }),
+    hosts: hostPolicy({ ...machine, origins }),
     origins: compileOrigins(origins),
     secret: sharedSecret(gateway),
     tailscale: serves && (auth.allowTailscale ?? tailscale.mode === 'serve'),

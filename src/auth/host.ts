@@ -27,11 +27,12 @@ export function hostAllowed({ host: asked, claims }: Pick<Ingress, 'host' | 'cla
 /** Builds the policy from the machine's names and the configured origins. */
 export function hostPolicy(input: {
   hostname: string
+  localNames: readonly string[]
   addresses: HostPolicy['addresses']
   origins: readonly (string | undefined)[]
 }): HostPolicy {
   const short = input.hostname.toLowerCase()
-  const names = new Set(['localhost', short, `${short.split('.')[0]}.local`])
+  const names = new Set(['localhost', short, `${short.split('.')[0]}.local`, ...input.localNames])
   for (const origin of input.origins) {
     if (origin !== undefined && URL.canParse(origin)) names.add(new URL(origin).hostname.replace(/^\[|\]$/g, ''))
   }

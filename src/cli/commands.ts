@@ -10,6 +10,8 @@ export interface CommandModule {
 export interface CommandEntry {
   name: string
   summary: string
+  /** Set for an older name that only scripts use. */
+  hidden?: true
   load(): Promise<CommandModule>
 }
 
@@ -56,6 +58,12 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'config', summary: 'Read and change the configuration', load: () => import('./commands/config.ts') },
   { name: 'auth', summary: 'Explain which credential is sent where', load: () => import('./commands/auth.ts') },
+  {
+    name: 'daemon',
+    summary: 'The older name of what gateway does with its service',
+    hidden: true,
+    load: () => import('./commands/daemon.ts')
+  },
   { name: 'completion', summary: 'Print a shell completion script', load: () => import('./commands/completion.ts') }
 ]
 

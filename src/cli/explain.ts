@@ -1,7 +1,7 @@
 import { nobodyListens } from '../client/connect.ts'
 import { ConnectFailure } from '../client/connect-failure.ts'
 import { GatewayError, refusalDetails } from '../client/core.ts'
-import type { Credentials } from '../client/credentials.ts'
+import type { CredentialSource, Credentials, Destination } from '../client/credentials.ts'
 import { ClientError } from '../client/errors.ts'
 import { describeEndpoint, type Endpoint } from '../client/target.ts'
 import { isLoopbackUrl } from '../client/url-policy.ts'
@@ -12,7 +12,23 @@ export function explain(error: unknown): unknown {
   if (error instanceof ConnectFailure) return explainConnect(error)
   if (!(error instanceof GatewayError)) return error
   const fix = error.code === 'TIMEOUT' ? 'pass a longer --timeout, in milliseconds' : fixOf(error)
-  return new CliError(error.code, error.message, { fix, cause: error, type: 'gateway_request_error' })
+  return new CliError(error.code, error.message, {
+    fix,
+    cause: error,
+    type: 'gateway_request_error',
+    told: toldBy(error)
+  })
+}
+
+// What repairs it stands in its own place.
+function toldBy(error: GatewayError): Record<string, unknown> {
+  const { retryable, retryAfterMs } = error
+  const { fix: _fix, ...details } = refusalDetails(error)
+  return {
+    ...(Object.keys(details).length === 0 ? {} : { details }),
+    retryable: retryable === true,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs })
+  }
 }
 
 function explainConnect(failure: ConnectFailure): CliError {
@@ -44,11 +60,14 @@ function explainConnect(failure: ConnectFailure): CliError {
     })
   }
   const code = refusalDetails(reason).code ?? reason.code
+  // The wire's word for it is of no use to whoever has simply set nothing yet.
+  const why = code === 'DEVICE_IDENTITY_REQUIRED' ? 'missing credentials' : reason.message
   const sent = describeSent(failure.credentials)
-  return new CliError(code, `the gateway at ${where} refused the connection: ${reason.message}${sent}`, {
+  return new CliError(code, `the gateway at ${where} refused the connection: ${why}${sent}`, {
     fix: fixOf(reason, endpoint, failure.credentials),
     cause: failure,
-    type: 'gateway_auth_error',
+    type: 'gateway_request_error',
+    told: toldBy(reason),
     extra
   })
 }
@@ -79,17 +98,17 @@ function describeSent(credentials: Credentials | undefined): string {
 
 function fixOf(error: GatewayError, endpoint?: Endpoint, credentials?: Credentials): string | undefined {
   const details = refusalDetails(error)
+  switch (details.code) {
+    case 'AUTH_TOKEN_MISSING':
+    case 'AUTH_TOKEN_MISMATCH':
+    case 'DEVICE_IDENTITY_REQUIRED':
+      // The gateway knows where its token is; where it has to go is known here.
+      if (endpoint !== undefined) return tokenFix(endpoint, credentials)
+  }
   if (details.fix !== undefined) {
     return `${details.fix.command}${details.fix.where === 'gateway host' ? ' (on the gateway host)' : ''}`
   }
   switch (details.code) {
-    case 'AUTH_TOKEN_MISSING':
-    case 'AUTH_TOKEN_MISMATCH':
-    case 'DEVICE_IDENTITY_REQUIRED': {
-      const remote = endpoint?.kind === 'url' && endpoint.destination === 'remote'
-      const where = remote ? 'gateway.remote.token' : (credentials?.token?.source ?? '--token')
-      return `read it with "openclaw gateway auth-token --show" on the gateway host, then set ${where === 'explicit' ? '--token' : where}`
-    }
     case 'AUTH_PASSWORD_MISSING':
     case 'AUTH_PASSWORD_MISMATCH':
       return 'pass --password, or set OPENCLAW_GATEWAY_PASSWORD'
@@ -106,4 +125,20 @@ function fixOf(error: GatewayError, endpoint?: Endpoint, credentials?: Credentia
     default:
       return undefined
   }
+}
+
+function tokenFix(endpoint: Endpoint, credentials: Credentials | undefined): string {
+  const place = credentials?.token?.source ?? placeFor(endpoint.kind === 'socket' ? 'local' : endpoint.destination)
+  const then =
+    place === 'explicit'
+      ? 'pass it with --token'
+      : place.startsWith('OPENCLAW_')
+        ? `set ${place}`
+        : `openclaw config set ${place} "<token>"`
+  return `read the token with "openclaw gateway auth-token --show" on the gateway host, then ${then}`
+}
+
+function placeFor(destination: Destination): CredentialSource {
+  if (destination === 'explicit') return 'explicit'
+  return destination === 'remote' ? 'gateway.remote.token' : 'OPENCLAW_GATEWAY_TOKEN'
 }

@@ -75,6 +75,12 @@ export function factsOfFailure(error: GatewayError, endpoint: Endpoint): Facts {
   return { ...reached, auth: no(error.message) }
 }
 
+/** What is known of a gateway that was not tried. */
+export function factsOfNothing(why: string): Facts {
+  const nothing = unknown(`nothing was tried (${why})`)
+  return { process: nothing, port: nothing, tls: nothing, auth: nothing, scope: nothing, rpc: nothing }
+}
+
 /** Reports whether an error is a gateway's own answer. */
 export function wasReached(error: GatewayError): boolean {
   return !LOCAL.has(error.code)

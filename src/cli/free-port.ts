@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { loadConfig } from '../config/load.ts'
 import type { ConfigFlags } from '../config/types.ts'
-import { type PortOwner, portOwner } from '../port-owner.ts'
+import { type PortOwner, portOwner, programOf } from '../port-owner.ts'
 import { placesOf } from './gateway-call.ts'
 import { CliError, type Io } from './io.ts'
 
@@ -17,7 +17,6 @@ export async function freePort(io: Io, flags: ConfigFlags): Promise<void> {
   const { gateway } = await loadConfig({ env, paths, flags, client: true })
   const owner = await portOwner(gateway.port)
   if (owner === undefined) return
-  // The program's name alone: its arguments may hold a secret.
   const name = `pid ${owner.pid} (${programOf(owner)})`
   if (owner.pid === process.pid || owner.pid === process.ppid || owner.pid === 1) {
     throw new CliError('PORT_IN_USE', `port ${gateway.port} belongs to ${name}, which --force does not stop`)
@@ -37,10 +36,6 @@ export async function freePort(io: Io, flags: ConfigFlags): Promise<void> {
   signal(owner, 'SIGKILL')
   if (await isGone(owner, gateway.port, KILL_GRACE_MS)) return
   throw new CliError('PORT_IN_USE', `${name} still listens on port ${gateway.port}`)
-}
-
-function programOf({ command }: PortOwner): string {
-  return command.split(' ', 1)[0] || 'unknown program'
 }
 
 function isGateway({ command }: PortOwner): boolean {

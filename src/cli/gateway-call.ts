@@ -68,6 +68,10 @@ export async function withGateway<T>(
     onEvent?: ConnectOptions['onEvent']
     config?: ConnectOptions['config']
     bootstrapToken?: ConnectOptions['bootstrapToken']
+    /** Waits within the time while the gateway is starting; default: unless it is only looked at. */
+    waits?: boolean
+    /** Hears of what does not stop the connection; default: it is written to standard error. */
+    onWarning?: (text: string) => void
     /** Shows no progress: the work has output of its own. */
     silent?: boolean
   },
@@ -92,12 +96,20 @@ export async function withGateway<T>(
     bootstrapToken: wants.bootstrapToken,
     timeoutMs: wants.timeoutMs,
     ...(wants.onEvent === undefined ? {} : { onEvent: wants.onEvent }),
-    onWarning: (text) => io.stderr(`warning: ${text}`)
+    onWarning: wants.onWarning ?? ((text) => io.stderr(`warning: ${text}`))
   }
   // Here and not above: help, `gateway run` and mistakes need no WebSocket.
-  const { connectConfigured } = await import('../client/connect.ts')
+  const { connectPatiently } = await import('./start-up.ts')
+  const waits = wants.waits ?? connectOptions.purpose === 'call'
+  let doing = 'Waiting for the gateway'
+  const patience = {
+    patienceMs: waits ? wants.timeoutMs : 0,
+    onWait() {
+      doing = 'The gateway is starting'
+    }
+  }
   const run = async (): Promise<T> => {
-    const connection = await connectConfigured(connectOptions)
+    const connection = await connectPatiently(connectOptions, patience)
     try {
       return await work(connection)
     } finally {
@@ -105,7 +117,7 @@ export async function withGateway<T>(
     }
   }
   try {
-    return await (wants.silent === true ? run() : withProgress(io, 'Waiting for the gateway', run()))
+    return await (wants.silent === true ? run() : withProgress(io, () => doing, run()))
   } catch (error) {
     const { explain } = await import('./explain.ts')
     throw explain(error)

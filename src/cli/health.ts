@@ -1,6 +1,8 @@
+import { certificateText } from '../client/certificate.ts'
 import type { Connection } from '../client/connect.ts'
 import { describeEndpoint } from '../client/target.ts'
-import { parseTimeout, type TargetOptions, withGateway } from './gateway-call.ts'
+import { credentialName, tunnelText } from './connection-words.ts'
+import { parseTimeout, placesOf, type TargetOptions, withGateway } from './gateway-call.ts'
 import type { Io } from './io.ts'
 import { formatBytes, formatDuration, printJson, printRows, styleOf } from './output.ts'
 
@@ -15,6 +17,7 @@ export interface Status {
   gateway?: {
     port?: number
     tls?: { enabled?: boolean; fingerprint?: string; notAfter?: string; problem?: string }
+    discovery?: { announced?: { network?: string; name?: string }[]; problems?: { reason?: string }[] }
     tailscale?: { mode?: string; phase?: string; url?: string; error?: string; fix?: { command?: string } }
   }
   configReload?: { problem?: string; restart?: readonly string[] }
@@ -22,11 +25,14 @@ export interface Status {
   connections?: { total?: number }
 }
 
-/** Asks a gateway for its health and prints it; exit code 1 when it is not well. */
-export async function showHealth(io: Io, options: TargetOptions, timeout: number, live: boolean): Promise<void> {
+/**
+ * Asks a gateway for its health and prints it; exit code 1 when it is not well. With `verbose` it looks anew, and how it was
+ * reached is shown too.
+ */
+export async function showHealth(io: Io, options: TargetOptions, timeout: number, verbose: boolean): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout, timeout)
   await withGateway(io, options, { scopes: ['operator.read'], timeoutMs }, async (connection) => {
-    const asked = connection.client.request<Health>('health', live ? { probe: true } : {}, { timeoutMs })
+    const asked = connection.client.request<Health>('health', verbose ? { probe: true } : {}, { timeoutMs })
     if (options.json === true) {
       const health = await asked
       printJson(io, health)
@@ -36,6 +42,7 @@ export async function showHealth(io: Io, options: TargetOptions, timeout: number
     const about = connection.client.request<Status>('status', {}, { timeoutMs }).catch((): Status => ({}))
     const [health, status] = await Promise.all([asked, about])
     printHealth(io, connection, health, status)
+    if (verbose) printConnection(io, connection)
     io.exit(health?.ok === true ? 0 : 1)
   })
 }
@@ -52,6 +59,18 @@ function printHealth(io: Io, { hello, endpoint }: Connection, health: Health, st
     ['Event loop', eventLoopText(health?.eventLoop)],
     ['Clients', clients === undefined ? undefined : String(clients)],
     ['Reached at', describeEndpoint(endpoint)]
+  ])
+}
+
+function printConnection(io: Io, { hello, endpoint, credentials, tls, tunnel }: Connection): void {
+  const { method, role, scopes } = hello.auth
+  printRows(io, [
+    ['Found by', endpoint.source],
+    ['Signed in', `${method} (${credentialName({ endpoint, credentials })})`],
+    ['As', `${role}: ${scopes.join(', ') || 'no scopes'}`],
+    ['Certificate', tls && `${certificateText(tls.certificate)}; trusted by ${tls.by}`],
+    ['Tunnel', tunnelText(tunnel)],
+    ['Config', placesOf(io).paths.configPath]
   ])
 }
 

@@ -24,7 +24,7 @@ export function rootHelp(io: Io): string {
     `${style.bold('Usage:')} openclaw [--profile NAME] <command> [options]`,
     section(
       'Commands:',
-      COMMANDS.map((command) => [command.name, command.summary])
+      COMMANDS.filter(({ hidden }) => hidden !== true).map(({ name, summary }) => [name, summary])
     ),
     section('Options:', GLOBAL_FLAGS),
     section('Examples:', EXAMPLES),

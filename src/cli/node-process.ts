@@ -19,7 +19,7 @@ import { firstReachable, type SetupCode } from '../node-host/setup-code.ts'
 import { readSkills } from '../node-host/skills.ts'
 import { StandingFile } from '../node-host/standing.ts'
 import { NodeMemory } from '../node-host/state.ts'
-import { type GatewayFlags, nodeTarget, pairedTarget } from '../node-host/target.ts'
+import { type GatewayFlags, nodeTarget, nodeWay, pairedTarget } from '../node-host/target.ts'
 import type { Trouble } from '../node-host/trouble.ts'
 import { lockState } from '../store/lock.ts'
 
@@ -62,9 +62,7 @@ export async function openNode(
   const nodeHost = readNodeHost(paths, env)
   const memory = new NodeMemory(stateDir)
   const found = pair && { url: (await firstReachable(pair.urls)).href, fingerprint: pair.fingerprint }
-  const target = found
-    ? pairedTarget(found, flags)
-    : await nodeTarget(flags, config, env, (await memory.read())?.gateway)
+  const target = found ? pairedTarget(found, flags) : nodeTarget(flags, config, env, (await memory.read())?.gateway)
   const gateway = target.url.href
   mkdirSync(join(stateDir, 'node'), { recursive: true, mode: 0o700 })
   const name = `gateway-${createHash('sha256').update(gateway).digest('hex').slice(0, 8)}`
@@ -74,10 +72,15 @@ export async function openNode(
   const identity = await ensureIdentity(stateDir)
   const state = await memory.open({ instanceId: options.instanceId, displayName: options.displayName })
   const { log, file, flush } = await openLog({ stateDir, level: config.logLevel, tty: undefined, name: 'node' })
-  for (const warning of [...config.warnings, ...nodeHost.warnings]) {
-    log.warn(warning)
-    say(`warning: ${warning}`)
+  const warned = new Set<string>()
+  // Each connection may warn of the same.
+  const warn = (text: string) => {
+    if (warned.has(text)) return
+    warned.add(text)
+    log.warn(text)
+    say(`warning: ${text}`)
   }
+  for (const warning of [...config.warnings, ...nodeHost.warnings]) warn(warning)
   const mcp = new McpServers(nodeHost.mcpServers, ownEnv, log)
   const approvals = approvalsPath(stateDir)
   const commands = nodeCommands({
@@ -92,6 +95,7 @@ export async function openNode(
   paired.promise.catch(() => {})
   const host = new NodeHost({
     target,
+    way: () => nodeWay(target, { env, paths, onWarning: warn }),
     identity,
     credentials: new NodeCredentials({
       target,

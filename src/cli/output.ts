@@ -64,14 +64,16 @@ export function formatBytes(bytes: number): string {
   return `${Math.round(bytes / 1024 / 1024)} MB`
 }
 
-/** Runs work; on a terminal a line says what is going on once it has taken a second. */
-export async function withProgress<T>(io: Io, text: string, work: Promise<T>): Promise<T> {
+/** Runs work; on a terminal a line says what is going on (now, where that changes) once it has taken a second. */
+export async function withProgress<T>(io: Io, text: string | (() => string), work: Promise<T>): Promise<T> {
   if (!io.isTTY) return work
   let shown = false
   const started = Date.now()
   const draw = (): void => {
     shown = true
-    process.stderr.write(`\r${text} … ${Math.round((Date.now() - started) / 1000)}s`)
+    process.stderr.write(
+      `\r\u001b[K${typeof text === 'string' ? text : text()} … ${Math.round((Date.now() - started) / 1000)}s`
+    )
   }
   const timer = setInterval(draw, 1000)
   timer.unref()

@@ -33,7 +33,7 @@ export async function asOwner<T>(
   for (;;) {
     let reached = false
     try {
-      return await withGateway(io, options, { scopes, timeoutMs }, ({ client, endpoint }) => {
+      return await withGateway(io, options, { scopes, timeoutMs, waits: false }, ({ client, endpoint }) => {
         reached = true
         const ask: Ask = (method, params = {}) => client.request(method, params, { timeoutMs })
         return work({ ask, owner: endpoint.kind === 'socket' })

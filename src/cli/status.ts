@@ -1,11 +1,12 @@
 import type { Connection, ConnectOptions } from '../client/connect.ts'
 import type { TunnelFacts } from '../client/ssh/tunnel.ts'
 import { describeEndpoint } from '../client/target.ts'
+import type { HelloOk, PresenceEntry } from '../protocol/frames.ts'
+import { credentialName } from './connection-words.ts'
 import type { Facts } from './facts.ts'
 import { placesOf, type TargetOptions, withGateway } from './gateway-call.ts'
 import { clientCount, type Status } from './health.ts'
 import { CliError, type Io } from './io.ts'
-import { formatDuration, printRows, styleOf } from './output.ts'
 
 /** What can be said of one gateway; without `error` it let this host in and answered. */
 export interface GatewayReport {
@@ -27,10 +28,18 @@ export interface GatewayReport {
   bootId?: string
   uptimeMs?: number
   clients?: number
+  /** The gateway as it lists itself among who is around. */
+  self?: Pick<PresenceEntry, 'host' | 'ip' | 'version' | 'platform'> | undefined
   auth?: { method: string; role: string; scopes: readonly string[]; credential: string }
   tunnel?: TunnelFacts
   status?: Status
   health?: unknown
+  /** The configuration kept it from being tried. */
+  misconfigured?: true
+  /** It was still starting when the time was up. */
+  readiness?: 'still-starting'
+  /** What of the configuration does not hold, and did not stop this. */
+  warnings?: readonly string[]
   error?: { code: string; message: string; fix?: string | undefined }
 }
 
@@ -38,7 +47,65 @@ export interface GatewayReport {
 export async function inspectGateway(
   io: Io,
   options: TargetOptions,
-  wants: { timeoutMs: number; deep?: boolean; mode?: 'local' | 'remote'; ssh?: ConnectOptions['ssh'] }
+  wants: {
+    timeoutMs: number
+    deep?: boolean
+    mode?: 'local' | 'remote'
+    ssh?: ConnectOptions['ssh']
+    /** Waits within the time while the gateway is starting. */
+    waits?: boolean
+  }
+): Promise<GatewayReport> {
+  const warnings: string[] = []
+  const report = await look(io, options, wants, (text) => {
+    warnings.push(text)
+    io.stderr(`warning: ${text}`)
+  })
+  return warnings.length === 0 ? report : { ...report, warnings }
+}
+
+/**
+ * The same, for whoever has to say something in any case: a configuration that keeps a gateway from being tried is
+ * reported as well.
+ */
+export async function inspectAnyway(
+  io: Io,
+  options: TargetOptions,
+  wants: Parameters<typeof inspectGateway>[2]
+): Promise<GatewayReport> {
+  try {
+    return await inspectGateway(io, options, wants)
+  } catch (error) {
+    const [{ ConfigError }, { ClientError }, { factsOfNothing }] = await Promise.all([
+      import('../config/errors.ts'),
+      import('../client/errors.ts'),
+      import('./facts.ts')
+    ])
+    const { url, port, token, password, tlsFingerprint, expectUrl } = options
+    const byHand = [url, port, token, password, tlsFingerprint, expectUrl].some((each) => each !== undefined)
+    const ofConfiguration = error instanceof ConfigError || (error instanceof ClientError && !byHand)
+    if (!ofConfiguration) throw error
+    const { code, message } = error
+    const fix = typeof error.fix === 'object' ? error.fix.command : error.fix
+    const report: GatewayReport = {
+      url: 'unknown',
+      urlSource: 'configuration',
+      reachable: false,
+      capability: 'unknown',
+      misconfigured: true,
+      facts: factsOfNothing(code),
+      error: { code, message, fix }
+    }
+    await lookForProcess(io, report)
+    return report
+  }
+}
+
+async function look(
+  io: Io,
+  options: TargetOptions,
+  wants: Parameters<typeof inspectGateway>[2],
+  onWarning: (text: string) => void
 ): Promise<GatewayReport> {
   const started = performance.now()
   try {
@@ -52,7 +119,9 @@ export async function inspectGateway(
         purpose: 'probe',
         timeoutMs,
         ...(wants.mode === undefined ? {} : { mode: wants.mode }),
-        ssh: wants.ssh
+        ssh: wants.ssh,
+        waits: wants.waits === true,
+        onWarning
       },
       async (connection) => {
         // Here and not above: help and mistakes need no WebSocket.
@@ -66,7 +135,7 @@ export async function inspectGateway(
           report.facts.rpc = yes(`status answered in ${Math.round(performance.now() - asked)}ms`)
           const clients = clientCount(status ?? {})
           if (clients !== undefined) report.clients = clients
-          if (wants.deep === true) report.health = await client.request('health', {}, { timeoutMs })
+          if (wants.deep === true) report.health = await client.request('health', { probe: true }, { timeoutMs })
         } catch (error) {
           const { message } = error as Error
           report.error = { code: codeOf(error), message }
@@ -90,6 +159,7 @@ export async function inspectGateway(
       reachable: wasReached(reason),
       capability: code === 'PAIRING_REQUIRED' ? 'pairing_pending' : 'unknown',
       facts: factsOfFailure(reason, endpoint),
+      ...(code === 'GATEWAY_STARTING' ? { readiness: 'still-starting' as const } : {}),
       error: { code, message, fix }
     }
     if (endpoint.kind === 'socket' || endpoint.destination === 'local') await lookForProcess(io, report)
@@ -116,11 +186,9 @@ function reportOf(
   connectMs: number,
   factsOf: typeof import('./facts.ts').factsOf
 ): GatewayReport {
-  const { hello, endpoint, credentials, tunnel } = connection
+  const { hello, endpoint, tunnel } = connection
   const { method, role, scopes } = hello.auth
-  const { token, password, deviceToken } = credentials ?? {}
-  const credential =
-    endpoint.kind === 'socket' ? 'owner of this host’s files' : (token ?? password ?? deviceToken)?.source
+  const credential = credentialName(connection)
   return {
     url: describeEndpoint(endpoint),
     urlSource: endpoint.source,
@@ -131,70 +199,21 @@ function reportOf(
     version: hello.server.version,
     bootId: hello.server.bootId,
     uptimeMs: hello.snapshot.uptimeMs,
-    auth: { method, role, scopes, credential: credential ?? 'none' },
-    facts: factsOf(connection, credential ?? 'none', connectMs)
+    self: selfOf(hello),
+    auth: { method, role, scopes, credential },
+    facts: factsOf(connection, credential, connectMs)
   }
+}
+
+function selfOf({ snapshot }: HelloOk): GatewayReport['self'] {
+  const entry = snapshot.presence?.find(({ mode, reason }) => mode === 'gateway' && reason === 'self')
+  if (entry === undefined) return undefined
+  const { host, ip, version, platform } = entry
+  return Object.fromEntries(Object.entries({ host, ip, version, platform }).filter(([, value]) => value !== undefined))
 }
 
 function capabilityOf(scopes: readonly string[]): GatewayReport['capability'] {
   if (scopes.includes('operator.admin')) return 'admin_capable'
   if (scopes.includes('operator.write')) return 'write_capable'
   return scopes.includes('operator.read') ? 'read_only' : 'connected_no_operator_scope'
-}
-
-function healthWord(health: unknown): string | undefined {
-  if (typeof health !== 'object' || health === null || !('ok' in health)) return undefined
-  return health.ok === true ? 'ok' : 'not ok'
-}
-
-type Part<Key extends 'tls' | 'tailscale'> = NonNullable<Status['gateway']>[Key]
-
-function tlsText(tls: Part<'tls'>): string | undefined {
-  if (tls?.enabled !== true) return undefined
-  const until = tls.notAfter === undefined ? '' : `, until ${tls.notAfter.slice(0, 10)}`
-  return `${tls.fingerprint}${until}${tls.problem === undefined ? '' : ` (${tls.problem})`}`
-}
-
-function tunnelText(tunnel: TunnelFacts | undefined): string | undefined {
-  if (tunnel === undefined) return undefined
-  const { target, remotePort, localPort, pid } = tunnel
-  const how = localPort === undefined ? 'for this command alone' : `that is up on port ${localPort}`
-  return `ssh ${target}, ${how}${pid === undefined ? '' : ` (pid ${pid})`}, to port ${remotePort} there`
-}
-
-function tailscaleText(tailscale: Part<'tailscale'>): string | undefined {
-  const { mode, phase, url, error, fix } = tailscale ?? {}
-  if (mode === undefined || mode === 'off') return undefined
-  if (phase === 'active') return `${mode}, ${url}`
-  return `${mode}, not reachable there: ${error ?? phase}${fix?.command === undefined ? '' : ` (${fix.command})`}`
-}
-
-/** Prints one report for a person; `facts` adds how each part of it is known. */
-export function printReport(io: Io, report: GatewayReport, { facts = false } = {}): void {
-  const style = styleOf(io)
-  const { auth, error, status: { gateway, configReload } = {} } = report
-  const { problem, restart } = configReload ?? {}
-  printRows(io, [
-    ['Gateway', `${report.url} (${report.urlSource})`],
-    ['Reachable', report.reachable ? `yes${report.connectMs === undefined ? '' : `, in ${report.connectMs}ms`}` : 'no'],
-    ['Tunnel', tunnelText(report.tunnel)],
-    ['Version', report.version],
-    ['Uptime', report.uptimeMs === undefined ? undefined : formatDuration(report.uptimeMs)],
-    ['Clients', report.clients === undefined ? undefined : String(report.clients)],
-    ['TLS', tlsText(gateway?.tls)],
-    ['Tailscale', tailscaleText(gateway?.tailscale)],
-    ['Configuration', problem === undefined ? undefined : `not applied: ${problem.replaceAll('\n', ' ')}`],
-    ['Needs a restart', restart?.join(', ') || undefined],
-    ['Signed in', auth === undefined ? undefined : `${auth.method} (${auth.credential})`],
-    ['Capability', report.capability.replaceAll('_', '-')],
-    ['Health', healthWord(report.health)]
-  ])
-  if (facts)
-    printRows(
-      io,
-      Object.entries(report.facts).map(([name, fact]) => [name, `${fact.state}: ${fact.evidence}`])
-    )
-  if (error === undefined) return
-  io.stdout(`${style.red('Problem:')} ${error.message}`)
-  if (error.fix !== undefined) io.stdout(`${style.green('Fix:')} ${error.fix}`)
 }

@@ -6,15 +6,15 @@ import { ConnectFailure, type Tried } from './connect-failure.ts'
 import { GatewayClient, GatewayError } from './core.ts'
 import { type Credentials, given, type Purpose, resolveCredentials } from './credentials.ts'
 import { ClientError } from './errors.ts'
-import { type AcceptedTls, type GatewayTls, tlsFor } from './gateway-tls.ts'
+import { type AcceptedTls, pinByHand } from './gateway-tls.ts'
 import type { HostDevice } from './host-device.ts'
 import { KnownGateways } from './known-gateways.ts'
-import { openUnix, openUrl } from './node-socket.ts'
+import { openUnix } from './node-socket.ts'
 import type { SshChoice } from './ssh/endpoints.ts'
 import type { TunnelFacts } from './ssh/tunnel.ts'
 import { describeEndpoint, type Endpoint, resolveTargets, type TargetInput } from './target.ts'
-import type { SocketLike } from './types.ts'
 import { isLoopbackUrl } from './url-policy.ts'
+import { type Way, wayTo } from './way.ts'
 
 /** What one configured connection is told. */
 export interface ConnectOptions {
@@ -176,7 +176,7 @@ async function connectTo(
   const { options } = attempt
   const auth = claimOf(attempt)
   const device = await deviceFor(endpoint, attempt)
-  const way = await wayTo(endpoint, attempt)
+  const way = await wayOf(endpoint, attempt)
   const client = new GatewayClient({
     createSocket: way.open,
     ...introduction(endpoint, attempt, device),
@@ -233,42 +233,11 @@ function introduction(
   return { client: { ...client, mode: 'probe' }, scopes: [...(device.scopes.length > 0 ? device.scopes : scopes)] }
 }
 
-interface Way {
-  open(): SocketLike
-  tls?: GatewayTls | undefined
-  tunnel?: TunnelFacts | undefined
-}
-
-async function wayTo(endpoint: Endpoint, { options, config, known }: Attempt): Promise<Way> {
+async function wayOf(endpoint: Endpoint, { options, config, known }: Attempt): Promise<Way> {
   if (endpoint.kind === 'socket') return { open: () => openUnix(endpoint.path) }
-  const { url, tunnel } = endpoint
-  const { timeoutMs, tlsFingerprint, onWarning } = options
-  const tls = await tlsFor(endpoint, {
-    gateway: config?.gateway,
-    known,
-    fingerprint: tlsFingerprint,
-    timeoutMs,
-    onWarning
-  })
-  const headers = await headersFor(endpoint, config, onWarning)
-  if (tunnel === undefined) return { open: () => openUrl(url, { tls: tls?.options, headers }), tls }
-  const { openTunnel } = await import('./ssh/tunnel.ts')
-  const { stream, facts } = await openTunnel(url, tunnel, { env: options.env, timeoutMs })
-  return { open: () => openUrl(url, { tls: tls?.options, headers, stream }), tls, tunnel: facts }
-}
-
-async function headersFor(
-  { url, destination }: Endpoint & { kind: 'url' },
-  config: Config | undefined,
-  onWarning: ConnectOptions['onWarning']
-): Promise<Record<string, string>> {
-  if (destination !== 'remote' || config === undefined || config.gateway.remote.edgeAuth.length === 0) return {}
-  if (url.protocol !== 'wss:') {
-    onWarning?.(`gateway.remote.edgeAuth goes over wss:// alone; none of it is sent to ${url.origin}`)
-    return {}
-  }
-  const { edgeHeaders } = await import('./edge-auth.ts')
-  return edgeHeaders(url, config)
+  const { env, timeoutMs, tlsFingerprint, onWarning } = options
+  const pin = tlsFingerprint === undefined ? undefined : pinByHand(tlsFingerprint)
+  return wayTo(endpoint, { env, config, known, pin, timeoutMs, onWarning })
 }
 
 /** Reports whether nobody answered at a place, so that the next one may be tried. */

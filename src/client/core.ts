@@ -144,19 +144,27 @@ export class GatewayClient {
   }
 
   /** One socket from its creation to its end; resolves with the reason it ended. */
-  #session(onOpen: (hello: HelloOk) => void): Promise<GatewayError> {
+  async #session(onOpen: (hello: HelloOk) => void): Promise<GatewayError> {
+    let socket: SocketLike
+    try {
+      const made = this.#options.createSocket()
+      // What is at hand is listened to at once.
+      socket = made instanceof Promise ? await made : made
+    } catch (cause) {
+      return asGatewayError(cause)
+    }
+    this.#socket = socket
+    if (!this.#stopped) return this.#converse(socket, onOpen)
+    socket.close(CLOSE_NORMAL)
+    return new GatewayError('CLOSED', 'the client was closed')
+  }
+
+  #converse(socket: SocketLike, onOpen: (hello: HelloOk) => void): Promise<GatewayError> {
     return new Promise((resolve) => {
       let ended = false
       let seq: number | undefined
       let heardAt = Date.now()
       let watchdog: ReturnType<typeof setInterval> | undefined
-      let socket: SocketLike
-      try {
-        socket = this.#options.createSocket()
-      } catch (cause) {
-        return resolve(asGatewayError(cause))
-      }
-      this.#socket = socket
 
       const end = (error: GatewayError) => {
         if (ended) return

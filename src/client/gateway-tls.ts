@@ -14,12 +14,20 @@ export interface AcceptedTls {
   by: string
 }
 
+/** A pin that was given by hand, or came with a setup code, and what to do when it does not fit. */
+export interface HandPin {
+  fingerprint: string
+  /** Where it comes from, as a person reads it. */
+  source: string
+  fix: string
+}
+
 /** What the trust in a gateway's certificate is made of. */
 export interface TlsInput {
   gateway: GatewayConfig | undefined
   known: KnownGateways
-  /** `--tls-fingerprint` */
-  fingerprint: string | undefined
+  /** The pin that this one connection goes by, before all configured ones. */
+  pin: HandPin | undefined
   /** For the handshake, in milliseconds. */
   timeoutMs: number
   onWarning?: ((text: string) => void) | undefined
@@ -39,9 +47,10 @@ export interface GatewayTls {
 export async function tlsFor(endpoint: UrlEndpoint, input: TlsInput): Promise<GatewayTls | undefined> {
   const { url } = endpoint
   if (url.protocol === 'wss:') return gatewayTls(endpoint, input)
-  if (input.fingerprint === undefined) return undefined
-  throw new ClientError('TLS_PIN_INVALID', `--tls-fingerprint is for wss://, and ${url.origin} is plaintext`, {
-    fix: 'leave --tls-fingerprint out, or use wss:// in the URL'
+  if (input.pin === undefined) return undefined
+  const { source } = input.pin
+  throw new ClientError('TLS_PIN_INVALID', `${source} is for wss://, and ${url.origin} is plaintext`, {
+    fix: `leave ${source} out, or use wss:// in the URL`
   })
 }
 
@@ -71,12 +80,12 @@ async function gatewayTls(endpoint: UrlEndpoint, input: TlsInput): Promise<Gatew
 
 async function trustIn(
   endpoint: UrlEndpoint,
-  { gateway, fingerprint, onWarning }: TlsInput,
+  { gateway, pin: given, onWarning }: TlsInput,
   known: Extract<Trust, { by: 'system' }>['known']
 ): Promise<Trust> {
-  if (fingerprint !== undefined) {
-    const source = '--tls-fingerprint'
-    return { by: 'pin', pins: parsePins(fingerprint, source), source, fix: `${COMPARE}, and pass that one` }
+  if (given !== undefined) {
+    const { fingerprint, source, fix } = given
+    return { by: 'pin', pins: parsePins(fingerprint, source), source, fix }
   }
   const local = endpoint.destination === 'local'
   if (local && gateway !== undefined) {
@@ -99,6 +108,11 @@ async function trustIn(
 }
 
 const COMPARE = 'compare it with the fingerprint that "openclaw status" prints on the gateway host'
+
+/** The pin of `--tls-fingerprint`. */
+export function pinByHand(fingerprint: string): HandPin {
+  return { fingerprint, source: '--tls-fingerprint', fix: `${COMPARE}, and pass that one` }
+}
 
 // The pin is the gateway's, however its URL was named: one given by hand is not a way around it.
 function configuredPin({ url, destination }: UrlEndpoint, gateway: GatewayConfig | undefined): string | undefined {

@@ -34,7 +34,8 @@ export type ClientState =
 
 /** How a client connects, and what it wants to hear. */
 export interface GatewayClientOptions {
-  createSocket(): SocketLike
+  /** Opens the socket of each try; a promise settles first what has to be found out anew. */
+  createSocket(): SocketLike | Promise<SocketLike>
   client: ClientInfo
   role?: Role
   scopes?: string[]

@@ -21,7 +21,21 @@ export function upgradeRefusal(url: URL, { statusCode = 0, headers }: IncomingMe
       fix: `name the headers that it wants: openclaw config set 'gateway.remote.edgeAuth["HEADER"]' VALUE`
     })
   }
-  return new Error(`Unexpected server response: ${statusCode}`)
+  return new UpgradeRefused(statusCode)
+}
+
+class UpgradeRefused extends Error {
+  readonly statusCode: number
+
+  constructor(statusCode: number) {
+    super(`Unexpected server response: ${statusCode}`)
+    this.statusCode = statusCode
+  }
+}
+
+/** Reports whether an upgrade was answered with 503: nobody is behind that address, yet. */
+export function isUpgradeUnavailable(cause: unknown): boolean {
+  return cause instanceof UpgradeRefused && cause.statusCode === 503
 }
 
 function destination(url: URL, location: string | undefined): URL | undefined {

@@ -1,6 +1,6 @@
 import { locate } from './document.ts'
 import { formatKeyPath, type KeyPath } from './key-path.ts'
-import { GATEWAY_SCHEMA, REFUSED, UNSUPPORTED } from './schema.ts'
+import { REFUSED, SECTIONS, UNSUPPORTED } from './schema.ts'
 import type { ConfigSource } from './source.ts'
 import type { ConfigIssue } from './types.ts'
 import { validate } from './validate.ts'
@@ -20,12 +20,15 @@ export function checkSource(source: ConfigSource): { problems: Problem[]; warnin
   for (const { path, name } of source.missing) {
     const message = `missing environment variable "${name}"`
     // What the gateway itself lives by must be whole; a section we don't own is for its owner to judge.
-    if (path[0] === 'gateway' || path[0] === 'secrets') {
+    if (owned.has(path[0]) || path[0] === 'secrets') {
       problems.push({ path: formatKeyPath(path), message, at: path, kind: 'missing-variable' })
     } else warnings.push(`${formatKeyPath(path)}: ${message}`)
   }
-  if (source.value.gateway === undefined) return { problems, warnings }
-  for (const { path, at, message, kind } of validate(GATEWAY_SCHEMA, source.value.gateway, ['gateway'])) {
+  const findings = Object.entries(SECTIONS).flatMap(([section, schema]) => {
+    const value = source.value[section]
+    return value === undefined ? [] : validate(schema, value, [section])
+  })
+  for (const { path, at, message, kind } of findings) {
     const key = formatKeyPath(at)
     if (kind === 'unknown' && UNSUPPORTED.has(key)) warnings.push(`${key}: this gateway does not use it`)
     else if (kind === 'unknown' && REFUSED.has(key)) {
@@ -35,6 +38,8 @@ export function checkSource(source: ConfigSource): { problems: Problem[]; warnin
   }
   return { problems, warnings }
 }
+
+const owned: ReadonlySet<unknown> = new Set(Object.keys(SECTIONS))
 
 /** The problems as issues with their lines; reads the text a second time, now that there is something to say. */
 export function toIssues(source: ConfigSource, problems: readonly Problem[]): ConfigIssue[] {

@@ -1,4 +1,5 @@
 import { checkSource, type Problem, toIssues } from './check.ts'
+import { resolveDiscovery } from './discovery.ts'
 import { readEnv, withDotenv } from './env.ts'
 import { ConfigError, formatIssue, invalidConfig } from './errors.ts'
 import { formatKeyPath, isObject, type KeyPath, valueAt } from './key-path.ts'
@@ -7,7 +8,7 @@ import { resolveGateway } from './resolve.ts'
 import type { GatewayInput } from './schema.ts'
 import { resolveSecret } from './secrets.ts'
 import { type ConfigSource, readSource } from './source.ts'
-import type { ClientSecretKey, Config, ConfigFlags, GatewayConfig, Paths } from './types.ts'
+import type { ClientSecretKey, Config, ConfigFlags, Paths } from './types.ts'
 
 /** What `loadConfig` is told. */
 export interface LoadOptions {
@@ -46,17 +47,19 @@ export async function resolveConfig(source: ConfigSource, options: LoadOptions):
     paths: { ...paths },
     file: { exists: source.exists, hash: source.hash, included: source.included.map(({ path }) => path) },
     gateway,
+    discovery: resolveDiscovery(source.value, options.env),
     logLevel: flags.verbose === true ? 'debug' : (env.OPENCLAW_LOG_LEVEL ?? (isLevel(level) ? level : 'info')),
     adminHttpRpc: valueAt(source.value, ['plugins', 'entries', 'admin-http-rpc', 'enabled']) === true,
-    warnings: client ? warnings : [...warnings, ...cautions(gateway)],
+    warnings,
     fileSecret,
     edgeAuth: (header) => secret(['gateway', 'remote', 'edgeAuth', header])
   }
+  if (!client) warnings.push(...cautions(config))
   return deepFreeze(config)
 }
 
 // What a server does as it is told, though its owner may not have meant it.
-function cautions({ auth, http, tls }: GatewayConfig): string[] {
+function cautions({ gateway: { auth, http, tls }, discovery }: Config): string[] {
   const found: string[] = []
   if (http.securityHeaders.strictTransportSecurity !== false && !tls.enabled) {
     found.push(
@@ -66,6 +69,14 @@ function cautions({ auth, http, tls }: GatewayConfig): string[] {
   const { enabled, scopes } = auth.trustedProxy?.deviceAutoApprove ?? { enabled: false, scopes: [] }
   if (enabled && scopes.includes('operator.admin')) {
     found.push('gateway.auth.trustedProxy.deviceAutoApprove: new devices become administrators by themselves')
+  }
+  if (discovery.mdns.mode === 'full') {
+    found.push(
+      'discovery.mdns.mode: "full" announces no more than "minimal"; a path or another port is never announced'
+    )
+  }
+  if (discovery.wideArea.domain !== undefined) {
+    found.push('discovery.wideArea.domain: this gateway publishes no zone; only "gateway discover" asks there')
   }
   return found
 }
@@ -78,7 +89,7 @@ function checkedGateway(source: ConfigSource, paths: Paths, client: boolean) {
   let file: unknown = isObject(source.value.gateway) ? source.value.gateway : {}
   for (const problem of problems) {
     warnings.push(`${problem.path}: ${problem.message}`)
-    if (problem.kind === 'invalid') file = without(file, problem.at.slice(1))
+    if (problem.kind === 'invalid' && problem.at[0] === 'gateway') file = without(file, problem.at.slice(1))
   }
   return { file: file as GatewayInput, warnings }
 }

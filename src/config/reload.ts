@@ -25,7 +25,8 @@ const FIXED = [
   'tls'
 ] as const
 
-const READ = /^(gateway(\.(?!remote\b)|$)|logging(\.|$)|plugins(\.entries(\.admin-http-rpc(\..*)?)?)?$)/
+const READ =
+  /^(gateway(\.(?!remote\b)|$)|discovery(\.mdns(\..*)?)?$|logging(\.|$)|plugins(\.entries(\.(admin-http-rpc|bonjour)(\..*)?)?)?$)/
 
 /** Reports whether a running gateway reads a key. The rest of the file is clients', or nobody's yet. */
 export function isRead(key: string): boolean {
@@ -73,6 +74,7 @@ function keysThatDiffer(before: Config, after: Config): string[] {
   const keys = changedPaths(before.gateway, after.gateway)
     .filter((key) => !/(^|\.)(portSource|modeExplicit|default)$/.test(key))
     .map((key) => `gateway.${key.replace(/^(auth\.(?:token|password))\..*$/, '$1')}`)
+  if (before.discovery.mdns.mode !== after.discovery.mdns.mode) keys.push('discovery.mdns.mode')
   if (before.logLevel !== after.logLevel) keys.push('logging.level')
   if (before.adminHttpRpc !== after.adminHttpRpc) keys.push('plugins.entries["admin-http-rpc"].enabled')
   return [...new Set(keys)]

@@ -1,6 +1,6 @@
 import { isSecretPath } from './redact.ts'
 import { needsRestart } from './reload.ts'
-import { GATEWAY_SCHEMA } from './schema.ts'
+import { SECTIONS } from './schema.ts'
 import type { ConfigSchema } from './validate.ts'
 
 type JsonSchema = Record<string, unknown>
@@ -14,13 +14,13 @@ export interface UiHint {
 
 const COMMON = /^gateway(\.(mode|port|bind|auth\.(mode|token|password)|tailscale\.mode|remote\.(url|token)))?$/
 
-/** The schema of the whole file as JSON Schema: `gateway` in full, every other section open. */
+/** The schema of the whole file as JSON Schema: our sections in full, every other one open. */
 export function fileSchema(): JsonSchema {
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'OpenClawConfig',
     type: 'object',
-    properties: { $schema: { type: 'string' }, gateway: plain(GATEWAY_SCHEMA) },
+    properties: { $schema: { type: 'string' }, ...(plain({ properties: SECTIONS }).properties as object) },
     additionalProperties: true
   }
 }
@@ -33,14 +33,14 @@ export function uiHints(): Record<string, UiHint> {
     for (const [key, child] of Object.entries(schema.properties ?? {})) walk(child, `${path}.${key}`)
     if (schema.additionalProperties) walk(schema.additionalProperties, `${path}.*`)
   }
-  walk(GATEWAY_SCHEMA, 'gateway')
+  for (const [section, schema] of Object.entries(SECTIONS)) walk(schema, section)
   return hints
 }
 
 /** One key of the schema and its children's summaries; undefined for a path that the schema does not know. */
 export function lookUp(path: string): Record<string, unknown> | undefined {
   const parts = path === '.' ? [] : path.replaceAll('[]', '.*').replace(/^\./, '').split(/[./]/)
-  let schema: ConfigSchema = { type: 'object', properties: { gateway: GATEWAY_SCHEMA } }
+  let schema: ConfigSchema = { type: 'object', properties: SECTIONS }
   for (const part of parts) {
     const next: ConfigSchema | false | undefined = Object.hasOwn(schema.properties ?? {}, part)
       ? schema.properties?.[part]
@@ -76,7 +76,7 @@ function childOf(key: string, schema: ConfigSchema, parent: string, holder: Conf
 
 // How to reach another gateway is for clients, which read it each time.
 function reloadKind(path: string): 'restart' | 'hot' | 'none' {
-  if (path.startsWith('gateway.remote') || !path.startsWith('gateway')) return 'none'
+  if (path.startsWith('gateway.remote') || path.startsWith('discovery.wideArea')) return 'none'
   return needsRestart(path) ? 'restart' : 'hot'
 }
 

@@ -217,6 +217,23 @@ export const GATEWAY_SCHEMA = {
   }
 } as const
 
+/** The keys of the `discovery` section, all of which this gateway honours. */
+export const DISCOVERY_SCHEMA = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    mdns: {
+      type: 'object',
+      additionalProperties: false,
+      properties: { mode: { type: 'string', enum: ['off', 'minimal', 'full'] } }
+    },
+    wideArea: { type: 'object', additionalProperties: false, properties: { domain: text } }
+  }
+} as const
+
+/** The sections of the file that this gateway owns; every other one is somebody else's. */
+export const SECTIONS = { gateway: GATEWAY_SCHEMA, discovery: DISCOVERY_SCHEMA } as const
+
 /** The `gateway` section as it stands in a file, validated. */
 export type GatewayInput = XStatic<typeof GATEWAY_SCHEMA>
 

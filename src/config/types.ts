@@ -138,6 +138,14 @@ export type ClientSecretKey =
   | 'gateway.remote.token'
   | 'gateway.remote.password'
 
+/** The `discovery` section: whether the gateway announces itself, and where gateways are looked for. */
+export interface DiscoveryConfig {
+  /** Off unless it is asked for; `full` announces no more than `minimal` (S15). */
+  mdns: { mode: 'off' | 'minimal' | 'full' }
+  /** The domain of unicast DNS-SD that is asked beside the local network, as written. */
+  wideArea: { domain: string | undefined }
+}
+
 /** One validated, deep-frozen configuration: file, environment and flags, resolved once. */
 export interface Config {
   readonly profile: string | undefined
@@ -145,6 +153,7 @@ export interface Config {
   /** Reports whether the file existed, SHA-256 of its bytes, and the files it includes. */
   readonly file: { exists: boolean; hash: string; included: readonly string[] }
   readonly gateway: Readonly<GatewayConfig>
+  readonly discovery: Readonly<DiscoveryConfig>
   readonly logLevel: string
   /** `plugins.entries["admin-http-rpc"].enabled`: every RPC method over HTTP, for admins. */
   readonly adminHttpRpc: boolean

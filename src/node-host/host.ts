@@ -1,7 +1,6 @@
 import { platform } from 'node:os'
 import { type ClientState, type DeviceSigner, GatewayClient, type GatewayError } from '../client/core.ts'
-import { openUrl } from '../client/node-socket.ts'
-import { parsePins } from '../client/tls-pin.ts'
+import type { Way } from '../client/way.ts'
 import { VERSION } from '../package.ts'
 import type { EventFrame, HelloOk } from '../protocol/frames.ts'
 import { type Announced, Announcer } from './announce.ts'
@@ -15,6 +14,8 @@ import { patience, type Trouble, troubleOf } from './trouble.ts'
 /** What a node host is made of. */
 export interface NodeHostOptions {
   target: NodeTarget
+  /** Settles the way to the gateway, for each connection anew. */
+  way(): Promise<Way>
   identity: DeviceSigner
   credentials: NodeCredentials
   instanceId: string
@@ -30,8 +31,6 @@ export interface NodeHostOptions {
 }
 
 const HANDSHAKE_TIMEOUT_MS = 15_000
-// A network without a way says nothing, and a system asks it ever less often: this is soon after the third time.
-const CONNECT_TIMEOUT_MS = 4_000
 const STOP_TIMEOUT_MS = 5_000
 
 /** A headless node: it keeps one connection to its gateway up, for ever, and does what the gateway invokes. */
@@ -40,22 +39,20 @@ export class NodeHost {
   readonly #client: GatewayClient
   readonly #announcer: Announcer
   readonly #invocations: Invocations
+  #way: Way | undefined
   readonly #stopped = Promise.withResolvers<void>()
   /** What the gateway gave this node is on disk: without it, a code that let it in once would be lost. */
   #kept: Promise<void> | undefined
 
   constructor(options: NodeHostOptions) {
     this.#options = options
-    const { target, identity, credentials, commands, log } = options
-    const { url, pin } = target
-    const source = 'the fingerprint that this node has'
-    const tls = pin && {
-      trust: { by: 'pin' as const, pins: parsePins(pin.fingerprint, source), source, fix: pin.fix },
-      timeoutMs: HANDSHAKE_TIMEOUT_MS
-    }
+    const { identity, credentials, commands, log } = options
     this.#invocations = new Invocations(identity.id, commands, (facts, message) => log.warn(facts, message))
     this.#client = new GatewayClient({
-      createSocket: () => openUrl(url, { tls, connectMs: CONNECT_TIMEOUT_MS }),
+      createSocket: async () => {
+        this.#way = await options.way()
+        return this.#way.open()
+      },
       client: {
         id: 'node-host',
         mode: 'node',
@@ -106,7 +103,10 @@ export class NodeHost {
 
   #welcomed(hello: HelloOk): void {
     const { credentials, log } = this.#options
-    this.#kept = credentials.accepted(hello.auth.deviceToken).catch((err) => log.warn({ err }, 'device token not kept'))
+    this.#kept = Promise.all([
+      credentials.accepted(hello.auth.deviceToken).catch((err) => log.warn({ err }, 'device token not kept')),
+      this.#way?.tls?.remember().catch((err) => log.warn({ err }, 'certificate not kept'))
+    ]).then(() => {})
     this.#options.onConnected?.(hello)
     void this.#announcer.begin()
   }

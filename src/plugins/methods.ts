@@ -38,6 +38,7 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
     config: () => live.config,
     reload: () => app.reloader?.state,
     exposure: () => app.exposure?.state(),
+    advertised: () => app.advertised(),
     listeners: () => [...app.addresses().map(describeAddress), ...app.alsoListening],
     hub,
     presence,

@@ -156,7 +156,9 @@ t.test('S11 R3 R4: what starts is what the oracle says, and no stranger gets in'
     const key = JSON.stringify(rest)
     const let_in =
       known.get(key) ??
-      admitted(compileAccess(gateway, { hostname: 'box', addresses: () => new Set(), tailnetName: undefined }))
+      admitted(
+        compileAccess(gateway, { hostname: 'box', addresses: () => new Set(), tailnetName: undefined, localNames: [] })
+      )
     known.set(key, let_in)
     for (const who of await let_in) t.fail(`${who} is let in: ${name}`)
   }

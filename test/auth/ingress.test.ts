@@ -136,6 +136,7 @@ t.test('ingress', async (t) => {
 t.test('D7: a Host header must name this gateway', async (t) => {
   const policy = hostPolicy({
     hostname: 'Box.lan',
+    localNames: ['openclaw-2.local'],
     addresses: () => new Set(['203.0.113.5']),
     origins: ['https://gw.example:8443', '', 'nonsense', 'https://[2001:db8::5]']
   })
@@ -152,6 +153,7 @@ t.test('D7: a Host header must name this gateway', async (t) => {
     ['GW.EXAMPLE.:443', true],
     ['box.lan', true],
     ['box.local', true],
+    ['openclaw-2.local', true],
     ['203.0.113.6', false],
     ['evil.example', false],
     ['localhost.evil.example', false],

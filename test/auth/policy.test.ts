@@ -338,7 +338,7 @@ t.test('failed guesses', async (t) => {
   t.test('S11: a blank configured secret matches nothing', async (t) => {
     const { gateway } = accesses.token
     const blank = { ...gateway, auth: { ...gateway.auth, token: { value: ' ', source: 'file' as const } } }
-    const machine = { hostname: 'box', addresses: () => undefined, tailnetName: undefined }
+    const machine = { hostname: 'box', addresses: () => undefined, tailnetName: undefined, localNames: [] }
     const access = compileAccess(blank, machine)
     t.equal(access.secret, undefined)
     const subject = new Authenticator(() => access, store, store)

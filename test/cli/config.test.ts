@@ -219,3 +219,29 @@ t.test('as a process: exit codes, and no secret on any stream', async (t) => {
   t.match(JSON.parse(refused.stdout), { ok: false, error: { code: 'CONFIG_INVALID' } })
   t.notMatch(refused.stdout + refused.stderr, /canary/)
 })
+
+t.test('R33: no remote URL is kept that would never be used', async (t) => {
+  const url = 'wss://gateway.example'
+  const { home, read } = homeWith(`{ gateway: { remote: { url: "${url}" } } }\n`)
+  const kept = read()
+  const refused: [args: string[], code: string][] = [
+    [['set', 'gateway.remote.url', 'ws://203.0.113.7:18789'], 'URL_INSECURE'],
+    [['set', 'gateway.remote.url', 'ws://127.evil.com'], 'URL_INSECURE'],
+    [['set', 'gateway.remote.url', 'wss://me:secret@gateway.example'], 'URL_CREDENTIALS'],
+    [['set', 'gateway.remote', '{ url: "gateway.example" }'], 'URL_INVALID'],
+    [['patch', '{ gateway: { remote: { url: "http://gateway.example" } } }'], 'URL_INVALID']
+  ]
+  for (const [args, code] of refused) {
+    const { out, code: exit } = await config(home, [...args, '--json'])
+    t.match(JSON.parse(out), { ok: false, error: { code, message: /^config gateway\.remote\.url: / } }, args.join(' '))
+    t.equal(exit, 1)
+    t.equal(read(), kept)
+  }
+  t.match(await config(home, ['set', 'gateway.remote.url', 'ws://192.168.0.202:18789']), { code: 0 })
+  const broken = homeWith('{ gateway: { remote: { url: "ws://203.0.113.7" } } }\n')
+  t.match(
+    await config(broken.home, ['set', 'gateway.port', '19000']),
+    { code: 0 },
+    'what was there stops no other change'
+  )
+})

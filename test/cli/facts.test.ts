@@ -97,7 +97,8 @@ t.test('status tells process, port, TLS, auth, scope and RPC apart', async (t) =
       url: `ws://127.0.0.1:${(starting.address() as AddressInfo).port}`,
       reachable: true,
       want: ['yes', 'yes', 'no', 'unknown', 'unknown', 'unknown'],
-      code: 'UNAVAILABLE'
+      code: 'UNAVAILABLE',
+      timeout: '400'
     },
     {
       name: 'nobody there',
@@ -122,7 +123,7 @@ t.test('status tells process, port, TLS, auth, scope and RPC apart', async (t) =
     const { gateway } = JSON.parse(out)
     t.same(words(gateway.facts), want, name)
     t.equal(gateway.reachable, reachable, `${name}: reachable`)
-    t.equal(gateway.error?.code, code, `${name}: ${code ?? 'no error'}`)
+    t.equal(gateway.errorCode, code, `${name}: ${code ?? 'no error'}`)
     for (const { evidence } of Object.values<Fact>(gateway.facts)) t.ok(evidence, `${name}: says how it is known`)
     const required = await run('gateway', 'status', '--require-rpc', '--timeout', timeout)
     t.equal(required.code, want.at(-1) === 'yes' ? 0 : 1, `${name}: --require-rpc`)
@@ -180,6 +181,11 @@ t.test('gateway probe', async (t) => {
     remote: { url: one.ws, token: TOKEN }
   })
   t.match((await probe(same.run)).codes, [], 'one gateway by two ways is one')
+  t.strictSame(
+    (await probe(hostWith(t, { port: one.port }).run, '--url', one.ws, '--token', TOKEN)).codes,
+    ['probe_detail_failed'],
+    'so it is where only one of the two is let in'
+  )
   t.match(await probe(hostWith(t, { port: await freePort() }).run, '--url', one.ws, '--token', 'wrong'), {
     code: 0,
     ok: true,

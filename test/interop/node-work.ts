@@ -284,7 +284,10 @@ async function take(stage: Stage, { who, method, params }: Step) {
 
 const COMPARED = ['voicewake.changed', 'voicewake.routing.changed', 'node.presence', 'node.hostStats']
 
-/** The compared events of everybody, in order; those with a number are said to have one. */
+/**
+ * The compared events of everybody, sorted, for the reference tells changes that follow at once in any order; those with
+ * a number are said to have one.
+ */
 function eventsOf(stage: Stage): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(stage).map(([who, { events }]) => [
@@ -292,6 +295,7 @@ function eventsOf(stage: Stage): Record<string, unknown> {
       events
         .filter(({ event }) => COMPARED.includes(event))
         .map(({ seq, ...rest }) => settled({ ...rest, numbered: seq !== undefined }))
+        .sort((a, b) => Buffer.compare(Buffer.from(JSON.stringify(a)), Buffer.from(JSON.stringify(b))))
     ])
   )
 }

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { findReference } from '../../scripts/reference.ts'
 import { approvalTests } from './approvals.ts'
+import { bothCliTests } from './both-clis.ts'
 import { cliTests } from './cli.ts'
 import { enrolledTests } from './enrolled.ts'
 import { funnelTests } from './funnel.ts'
@@ -33,6 +34,7 @@ t.test('the reference and this gateway give the same answers', { skip }, async (
     await t.test('about commands that wait for a person', (t) => approvalTests(t, pair))
     await t.test('to node hosts, and theirs to gateways', (t) => nodeHostTests(t, pair))
   })
+  await t.test('to both CLIs, with one configuration', bothCliTests)
   await t.test('with a token and few attempts', async (t) => {
     const pair = await guarded()
     t.teardown(() => pair.stop())

@@ -3,9 +3,11 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { GatewayError } from '../../src/client/core.ts'
 import { patience, troubleOf } from '../../src/node-host/trouble.ts'
+import { trustedAuthority } from '../support/authority.ts'
 import { freePort, tempDir } from '../support/gateway.ts'
 import { type Answer, connectedNode, NodeGateway, startNode } from '../support/node-gateway.ts'
 import { fingerprintOf, makePair } from '../support/tls.ts'
+import { tlsFront } from '../support/tls-front.ts'
 
 type Json = Record<string, unknown>
 
@@ -178,7 +180,7 @@ t.test('R34, S16: over TLS, only the certificate that it was told of', async (t)
   t.match(server.links, { length: 1 })
   const rows: [name: string, tlsFingerprint: string | undefined, words: RegExp][] = [
     ['another', `sha256:${'ab'.repeat(32)}`, /not the pinned one/],
-    ['one that nobody vouches for', undefined, /self-signed certificate/i]
+    ['one that nobody vouches for', undefined, /not trusted by this system \(it is self-signed\)/]
   ]
   for (const [name, tlsFingerprint, words] of rows) {
     const node = await startNode(t, { flags: { ...flags, tlsFingerprint } })
@@ -186,6 +188,70 @@ t.test('R34, S16: over TLS, only the certificate that it was told of', async (t)
     await node.stop()
   }
   t.equal(server.links.length, 1, 'and nobody else said a word')
+})
+
+t.test('R30, R34: a node takes a certificate on the word that every client takes it on', async (t) => {
+  const server = await NodeGateway.start(t)
+  const authority = await trustedAuthority(t)
+  const first = await authority.issue(['127.0.0.1'])
+  const front = await tlsFront(t, first, server.port)
+  const other = await makePair()
+  const remote = { url: front.wss, token: 'remote-token' }
+  const stateDir = folder(t, { gateway: { mode: 'remote', remote } })
+  const pin = (cert: string) =>
+    writeFileSync(
+      join(stateDir, 'openclaw.json'),
+      JSON.stringify({ gateway: { mode: 'remote', remote: { ...remote, tlsFingerprint: fingerprintOf(cert) } } })
+    )
+  const once = await startNode(t, { stateDir })
+  await once.connected()
+  await once.stop()
+  const { gateways } = JSON.parse(readFileSync(join(stateDir, 'client/gateways.json'), 'utf8'))
+  t.equal(`sha256:${gateways[front.wss].certificate.sha256}`, fingerprintOf(first.cert), 'the first use is remembered')
+
+  const node = await startNode(t, { stateDir })
+  await node.connected()
+  front.show(await authority.issue(['127.0.0.1']))
+  front.taken()
+  server.links[1]!.socket.terminate()
+  const changed = await node.trouble(({ message }) => message.includes('has changed since this host first saw it'))
+  t.equal(changed.needs, 'owner')
+  t.match(changed.fix, /--tls-fingerprint sha256:[0-9a-f]{64}/)
+  t.equal(front.taken(), '', 'S16: not a byte was sent')
+
+  front.show(other)
+  pin(other.cert)
+  await node.connected(2)
+  t.pass('what is mended in the configuration counts at once')
+  await node.stop()
+})
+
+t.test('R30: gateway.remote.edgeAuth goes with a node to the configured gateway, and nowhere else', async (t) => {
+  const server = await NodeGateway.start(t)
+  const pair = await makePair()
+  const front = await tlsFront(t, pair, server.port)
+  const edgeAuth = {
+    'Cf-Access-Token': 'canary-edge',
+    'X-Second': { source: 'env', provider: 'default', id: 'EDGE_TEST' }
+  }
+  const remote = { url: front.wss, token: 'remote-token', tlsFingerprint: fingerprintOf(pair.cert), edgeAuth }
+  const stateDir = folder(t, { gateway: { mode: 'remote', remote } })
+  const env = { EDGE_TEST: 'canary-second' }
+  const without = await startNode(t, { stateDir })
+  t.match((await without.trouble(() => true)).message, /gateway\.remote\.edgeAuth.*EDGE_TEST/)
+  t.equal(front.taken(), '', 'R6: sends nothing when one does not resolve')
+  await without.stop()
+
+  const node = await startNode(t, { stateDir, env })
+  await node.connected()
+  t.match(front.taken(), /\r\nCf-Access-Token: canary-edge\r\nX-Second: canary-second\r\n/)
+  await node.stop()
+
+  const byHand = await startNode(t, { stateDir, env, flags: { host: '127.0.0.1', port: front.port, tls: true } })
+  await byHand.connected()
+  t.notMatch(front.taken(), /canary/, 'a host given by hand gets none of them, and the pin of that gateway holds')
+  await byHand.stop()
+  t.notMatch(readFileSync(join(stateDir, 'logs/node.log'), 'utf8'), /canary/)
 })
 
 t.test('it waits as long as helps, with jitter, and for ever', async (t) => {

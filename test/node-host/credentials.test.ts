@@ -68,7 +68,7 @@ t.test('R27: what a node host shows, over every combination of target, places an
     const flags = target === '--host' ? { host: 'flag.example', tls: true } : {}
     const paired = target === 'paired by code' ? { url: 'wss://paired.example' } : undefined
     const credentials = new NodeCredentials({
-      target: code && paired ? pairedTarget(paired) : await nodeTarget(flags, config, env, paired),
+      target: code && paired ? pairedTarget(paired) : nodeTarget(flags, config, env, paired),
       env,
       paths,
       deviceToken: deviceToken ? 'device' : undefined,

@@ -1,13 +1,12 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { cleanEnv } from '../../scripts/gateway-process.ts'
-import { MAIN, runCli } from '../support/cli.ts'
+import { runCli } from '../support/cli.ts'
 import { RawClient } from '../support/client.ts'
 import { TOKEN, tempDir } from '../support/gateway.ts'
+import { cannotMakeMachines, forward, ip, makeMachines, within } from '../support/netns.ts'
 import { connectedNodes } from '../support/nodes.ts'
 
 t.setTimeout(118_000)
@@ -15,7 +14,7 @@ t.setTimeout(118_000)
 const OFFLINE_MS = 60_000
 const BACK_MS = 10_000
 const address = '10.77.0.1'
-const reason = cannot()
+const reason = cannotMakeMachines()
 
 /** Three machines in a row, by the names of their namespaces. */
 type Machines = ReturnType<typeof connectMachines>
@@ -113,13 +112,7 @@ function connectMachines(t: Test, n: number) {
     string,
     string
   ]
-  t.teardown(() => {
-    for (const name of [gateway, router, node]) ip('netns', 'del', name)
-  })
-  for (const name of [gateway, router, node]) {
-    ip('netns', 'add', name)
-    ip('-n', name, 'link', 'set', 'lo', 'up')
-  }
+  makeMachines(t, [gateway, router, node])
   for (const [side, name] of [gateway, node].entries()) {
     const net = `10.77.${side}`
     const port = `oc${side + 1}`
@@ -134,60 +127,4 @@ function connectMachines(t: Test, n: number) {
   }
   forward(router, true)
   return { gateway, router, node }
-}
-
-function forward(router: string, on: boolean): void {
-  ip('netns', 'exec', router, 'sh', '-c', `echo ${on ? 1 : 0} > /proc/sys/net/ipv4/ip_forward`)
-}
-
-/** Runs our command on one of the machines until the end of the test; gives a way to wait for what it says. */
-async function within(t: Test, machine: string, args: string[], env: NodeJS.ProcessEnv, ready: string) {
-  const words = ['netns', 'exec', machine, process.execPath, MAIN, ...args]
-  const child = spawn('ip', words, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const exited = once(child, 'exit')
-  t.teardown(async () => {
-    child.kill('SIGTERM')
-    await exited
-  })
-  let text = ''
-  const look = new Set<() => void>()
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk) => {
-      text += chunk
-      for (const each of look) each()
-    })
-  }
-  const said = (word: string) =>
-    new Promise<void>((resolve, reject) => {
-      const check = () => text.includes(word) && resolve()
-      look.add(check)
-      void exited.then(() => reject(new Error(text)))
-      check()
-    })
-  await said(ready)
-  return { said, child }
-}
-
-/** Why this cannot be tested here. */
-function cannot(): string | undefined {
-  if (process.platform !== 'linux') return 'network namespaces are Linux’s'
-  if (process.getuid?.() !== 0) return 'network namespaces need root'
-  const trial = `oct${process.pid}`
-  if (!existsSync('/usr/sbin/ip') && !existsSync('/sbin/ip')) return 'iproute2 is not installed'
-  try {
-    ip('netns', 'add', trial)
-    forward(trial, true)
-    return undefined
-  } catch {
-    return 'this machine makes no network namespaces, or none that forward'
-  } finally {
-    // There may be none.
-    try {
-      ip('netns', 'del', trial)
-    } catch {}
-  }
-}
-
-function ip(...args: string[]): void {
-  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
 }

@@ -20,6 +20,7 @@ export async function accessOf(section: Record<string, unknown>, machine: Partia
     hostname: 'box',
     addresses: () => own,
     tailnetName: undefined,
+    localNames: [],
     ...machine
   })
 }

@@ -32,9 +32,10 @@ function shellOf(path: string | undefined): Shell {
 }
 
 async function collect(io: Io): Promise<Words[]> {
-  const summaries = COMMANDS.map(({ name, summary }) => ({ word: name, summary }))
+  const shown = COMMANDS.filter(({ hidden }) => hidden !== true)
+  const summaries = shown.map(({ name, summary }) => ({ word: name, summary }))
   const all: Words[] = [{ path: [], words: [...summaries, ...GLOBALS.map((word) => ({ word, summary: '' }))] }]
-  for (const entry of COMMANDS) {
+  for (const entry of shown) {
     const { build: make } = await entry.load()
     walk(make(io), [entry.name], all)
   }

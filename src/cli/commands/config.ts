@@ -58,6 +58,8 @@ export function build(io: Io): Command {
   return command
 }
 
+const REMOTE_URL = ['gateway', 'remote', 'url']
+
 interface SetOptions {
   json?: boolean
   strictJson?: boolean
@@ -178,17 +180,26 @@ async function change(
   verify: (after: ConfigSource) => Promise<void>
 ): Promise<{ changed: boolean; paths: Paths }> {
   const paths = pathsOf(io)
-  const [{ changeConfig }, { startRefusal }] = await Promise.all([
+  const [{ changeConfig }, { startRefusal }, { urlEndpoint }] = await Promise.all([
     import('../../config/change.ts'),
-    import('../../auth/bind-policy.ts')
+    import('../../auth/bind-policy.ts'),
+    import('../../client/target.ts')
   ])
+  let before: unknown
   try {
     const { changed } = await changeConfig({
       paths,
       env: io.env,
       check: startRefusal,
       edit,
-      verify,
+      expect: (source) => {
+        before = valueAt(source.expanded, REMOTE_URL)
+      },
+      verify: async (after) => {
+        const url = valueAt(after.expanded, REMOTE_URL)
+        if (typeof url === 'string' && url !== before) urlEndpoint(url, 'config gateway.remote.url', 'remote')
+        await verify(after)
+      },
       dryRun: dryRun === true
     })
     return { changed, paths }

@@ -1,13 +1,10 @@
 import { Command } from 'commander'
-import { checkGatewayUrl } from '../../client/url-policy.ts'
-import { gatherFacts } from '../../security/facts.ts'
-import { findingsOf } from '../../security/findings.ts'
+import type { Finding } from '../../security/finding.ts'
 import type { LiveFacts } from '../../security/live.ts'
-import { reportOf } from '../../security/report.ts'
-import { ownFix } from '../errors.ts'
 import { parseTimeout, placesOf, type TargetOptions } from '../gateway-call.ts'
 import type { Io } from '../io.ts'
 import { printJson } from '../output.ts'
+import { auditFacts, auditReport } from '../security-audit.ts'
 import { printAudit, printRepairs } from '../security-report.ts'
 
 const TIMEOUT_MS = 5_000
@@ -38,14 +35,13 @@ interface AuditOptions extends Omit<TargetOptions, 'port'> {
 
 async function audit(io: Io, options: AuditOptions): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
-  const { paths, env } = placesOf(io)
-  const look = () => gatherFacts({ env, paths, checkUrl: checkGatewayUrl })
-  let facts = await look()
+  const { paths } = placesOf(io)
+  let facts = await auditFacts(io)
   const { closeFiles } = options.fix === true ? await import('../../security/repair.ts') : {}
   const actions = await closeFiles?.(facts)
-  if (actions?.some(({ ok }) => ok)) facts = await look()
-  const found = findingsOf(facts, Date.now())
+  if (actions?.some(({ ok }) => ok)) facts = await auditFacts(io)
   let live: LiveFacts | undefined
+  const found: Finding[] = []
   if (options.deep === true) {
     const [{ lookLive }, { liveFindings }] = await Promise.all([
       import('../security-probe.ts'),
@@ -54,12 +50,7 @@ async function audit(io: Io, options: AuditOptions): Promise<void> {
     live = await lookLive(io, options, facts, timeoutMs)
     found.push(...liveFindings(facts, live))
   }
-  const client = facts.gateway?.mode === 'remote'
-  const report = reportOf(
-    found.map(({ fix, ...finding }) => (fix === undefined ? finding : { ...finding, fix: ownFix(io, fix, client) })),
-    facts.config.suppressions,
-    Date.now()
-  )
+  const report = auditReport(io, facts, found)
   if (report.summary.critical > 0) io.exit(1)
   if (options.json === true) {
     const shown = live === undefined ? report : { ...report, deep: deepOf(live) }

@@ -1,20 +1,27 @@
 import { Command } from 'commander'
-import { VERSION } from '../../package.ts'
-import { addTargetOptions, parseTimeout, placesOf, type TargetOptions } from '../gateway-call.ts'
+import { addTargetOptions, parseTimeout, type TargetOptions } from '../gateway-call.ts'
 import type { Io } from '../io.ts'
 import { printJson, printRows } from '../output.ts'
-import { inspectGateway, printReport } from '../status.ts'
+import { inspectAnyway } from '../status.ts'
 
 const TIMEOUT_MS = 60_000
 
 /** `openclaw status`: what the configured gateway is, and how this host reaches it. */
 export function build(io: Io): Command {
   const command = new Command('status')
-    .description('Show what the configured gateway is and how it is reached')
-    .option('--deep', 'Also ask for its health')
-    .option('--all', 'The same as --deep')
+    .description('Show what the configured gateway is and how it is reached; one that is starting is waited for')
+    .option('--deep', 'Also ask for its health, and tell how each thing is known')
+    .option('--all', 'All of it, to paste into a report: --deep, this host, its services and the security audit')
     .option('--verbose', 'Also show the places on this host')
     .option('--debug', 'The same as --verbose')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  openclaw status
+  openclaw status --deep
+  openclaw status --all --json`
+    )
   return addTargetOptions(command, TIMEOUT_MS).action((options: StatusOptions) => status(io, options))
 }
 
@@ -27,19 +34,35 @@ interface StatusOptions extends TargetOptions {
 
 async function status(io: Io, options: StatusOptions): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
-  const deep = options.deep === true || options.all === true
-  const report = await inspectGateway(io, options, { timeoutMs, deep })
-  const { paths } = placesOf(io)
-  if (options.json === true) {
-    const { status: gatewayStatus, health, ...gateway } = report
-    const own = { version: VERSION, configPath: paths.configPath, stateDir: paths.stateDir }
-    return printJson(io, { gateway, status: gatewayStatus, ...(deep ? { health } : {}), cli: own })
-  }
-  printReport(io, report, { facts: deep })
-  if (options.verbose !== true && options.debug !== true) return
-  printRows(io, [
-    ['Config', paths.configPath],
-    ['State', paths.stateDir],
-    ['Socket', paths.localSocket]
+  const all = options.all === true
+  const deep = options.deep === true || all
+  const { hostFacts, systemFacts } = await import('../host-facts.ts')
+  const [report, host, audit] = await Promise.all([
+    inspectAnyway(io, options, { timeoutMs, deep, waits: true }),
+    hostFacts(io),
+    all ? auditOf(io) : undefined
   ])
+  if (options.json === true) {
+    const { cliJson, statusJson } = await import('../status-json.ts')
+    return printJson(io, {
+      ...statusJson(report, host),
+      os: systemFacts(),
+      cli: cliJson(host),
+      config: host.config,
+      ...(audit === undefined ? {} : { securityAudit: audit })
+    })
+  }
+  const { hostRows, printReport, systemRows } = await import('../status-text.ts')
+  printReport(io, report, { facts: deep })
+  if (all) printRows(io, systemRows(systemFacts()))
+  if (all || options.verbose === true || options.debug === true) printRows(io, hostRows(host))
+  if (audit === undefined) return
+  const { printAudit } = await import('../security-report.ts')
+  io.stdout('')
+  printAudit(io, audit, [])
+}
+
+async function auditOf(io: Io) {
+  const { auditFacts, auditReport } = await import('../security-audit.ts')
+  return auditReport(io, await auditFacts(io))
 }

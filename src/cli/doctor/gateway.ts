@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 import { VERSION } from '../../package.ts'
-import { type PortOwner, portOwner } from '../../port-owner.ts'
+import { portOwner, programOf } from '../../port-owner.ts'
 import { inspectGateway } from '../status.ts'
 import { type Check, subject } from './check.ts'
 import { type DoctorContext, isRemote } from './context.ts'
@@ -30,11 +30,6 @@ export async function portCheck(context: DoctorContext): Promise<Check> {
   const fix =
     portSource === 'env' ? 'unset OPENCLAW_GATEWAY_PORT' : `openclaw config set gateway.port ${await freeAfter(number)}`
   return port.error(`${number} is taken by ${who}`, { path: 'gateway.port', fix })
-}
-
-// The program's name alone: its arguments may hold a secret.
-function programOf({ command }: PortOwner): string {
-  return command.split(' ', 1)[0] || 'unknown program'
 }
 
 async function freeAfter(taken: number): Promise<number> {

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { MARK, refuseControls, type ServiceSpec } from './service.ts'
+import { MARK, refuseControls, type ServiceCommand, type ServiceSpec } from './service.ts'
 
 /** The text of a LaunchAgent that keeps a command running. */
 export function plistText(label: string, spec: ServiceSpec): string {
@@ -30,6 +30,7 @@ export function plistText(label: string, spec: ServiceSpec): string {
     '  <integer>5</integer>',
     key('ExitTimeOut', 2),
     '  <integer>20</integer>',
+    ...(spec.confidential === true ? CONFIDENTIAL : []),
     key('StandardOutPath', 2),
     string(log, 2),
     key('StandardErrorPath', 2),
@@ -39,6 +40,33 @@ export function plistText(label: string, spec: ServiceSpec): string {
     ''
   ].join('\n')
 }
+
+/** Reads back what a LaunchAgent of ours starts, and the file that its output goes to. */
+export function plistCommand(text: string): ServiceCommand & { log: string | undefined } {
+  const strings = (xml = '') => [...xml.matchAll(/<string>([^<]*)<\/string>/g)].map(([, value]) => plain(value!))
+  const after = (name: string, tag: string) =>
+    new RegExp(`<key>${name}</key>\\s*<${tag}>([^]*?)</${tag}>`).exec(text)?.[1]
+  const environment = after('EnvironmentVariables', 'dict') ?? ''
+  const names = [...environment.matchAll(/<key>([^<]*)<\/key>/g)].map(([, name]) => plain(name!))
+  const values = strings(environment)
+  const log = after('StandardErrorPath', 'string')
+  return {
+    argv: strings(after('ProgramArguments', 'array')),
+    env: Object.fromEntries(names.map((name, at) => [name, values[at]!])),
+    log: log === undefined ? undefined : plain(log)
+  }
+}
+
+// An octal 077.
+const CONFIDENTIAL = [
+  key('Umask', 2),
+  '  <integer>63</integer>',
+  key('HardResourceLimits', 2),
+  '  <dict>',
+  key('Core', 4),
+  '    <integer>0</integer>',
+  '  </dict>'
+]
 
 function key(name: string, indent: number): string {
   return `${' '.repeat(indent)}<key>${escaped(name)}</key>`
@@ -50,4 +78,8 @@ function string(value: string, indent: number): string {
 
 function escaped(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+}
+
+function plain(text: string): string {
+  return text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&')
 }

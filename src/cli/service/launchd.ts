@@ -3,9 +3,9 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { CliError } from '../io.ts'
-import { plistText } from './launchd-plist.ts'
+import { plistCommand, plistText } from './launchd-plist.ts'
 import { askTool, runTool } from './run-tool.ts'
-import { isOurs, type ServiceManager, type ServiceName, type ServiceStatus } from './service.ts'
+import { fileText, isOurs, MARK, type ServiceManager, type ServiceName, type ServiceStatus } from './service.ts'
 
 /** macOS's manager of the user's own services. */
 export function launchd(env: NodeJS.ProcessEnv): ServiceManager {
@@ -15,6 +15,7 @@ export function launchd(env: NodeJS.ProcessEnv): ServiceManager {
   const targetOf = (name: ServiceName) => `${domain}/${labelOf(name)}`
   const launchctl = (...args: string[]) => runTool('launchctl', args, env)
   const loaded = async (name: ServiceName) => (await askTool('launchctl', ['print', targetOf(name)], env)).code === 0
+  const logOf = (name: ServiceName) => plistCommand(fileText(pathOf(name))).log
   const load = (name: ServiceName) => launchctl('bootstrap', domain, pathOf(name))
   const unload = async (name: ServiceName) => {
     if (await loaded(name)) await launchctl('bootout', targetOf(name))
@@ -22,6 +23,15 @@ export function launchd(env: NodeJS.ProcessEnv): ServiceManager {
   return {
     label: 'launchd',
     text: (spec) => spec.file ?? plistText(labelOf(spec), spec),
+    command(name) {
+      const text = fileText(pathOf(name))
+      return text.includes(MARK) ? plistCommand(text) : undefined
+    },
+    async output(name, lines) {
+      const log = logOf(name)
+      return log === undefined ? [] : fileText(log).split('\n').filter(Boolean).slice(-lines)
+    },
+    outputCommand: (name) => `tail -n 50 ${logOf(name) ?? ''}`.trimEnd(),
     async check() {
       const answer = await askTool('launchctl', ['print', domain], env)
       if (answer.code === 0) return
@@ -39,10 +49,15 @@ export function launchd(env: NodeJS.ProcessEnv): ServiceManager {
       if (answer.code !== 0) return { ...facts, loaded: false, runtime: { status: 'stopped' } }
       const pid = /^\s*pid = (\d+)$/m.exec(answer.stdout)?.[1]
       const running = /^\s*state = running$/m.test(answer.stdout)
+      const exit = running ? undefined : /^\s*last exit code = (\d+)/m.exec(answer.stdout)?.[1]
       return {
         ...facts,
         loaded: true,
-        runtime: { status: running ? 'running' : 'stopped', ...(pid === undefined ? {} : { pid: Number(pid) }) }
+        runtime: {
+          status: running ? 'running' : 'stopped',
+          ...(pid === undefined ? {} : { pid: Number(pid) }),
+          ...(exit === undefined || exit === '0' ? {} : { detail: `exit code ${exit}`, failed: true })
+        }
       }
     },
     async install(spec) {

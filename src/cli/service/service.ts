@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { CliError } from '../io.ts'
 
 /** A command of ours that the system keeps running. */
@@ -13,9 +14,14 @@ export interface ServiceSpec {
   env: Readonly<Record<string, string>>
   /** Where its output goes, for a system that keeps none itself. */
   logDir: string
+  /** Set for what holds secrets in memory and on disk: no core dump, and files for its owner alone. */
+  confidential?: boolean
   /** The whole text of the service's file, where it is given and not made of the above. */
   file?: string | undefined
 }
+
+/** What a service's file starts. */
+export type ServiceCommand = Pick<ServiceSpec, 'argv' | 'env'>
 
 /** The names of a service. */
 export type ServiceName = Pick<ServiceSpec, 'kind' | 'profile'>
@@ -29,7 +35,13 @@ export interface ServiceStatus {
   installed: boolean
   /** Reports whether it starts by itself. */
   loaded: boolean
-  runtime: { status: 'running' | 'stopped' | 'unknown'; pid?: number; detail?: string }
+  runtime: {
+    status: 'running' | 'stopped' | 'unknown'
+    pid?: number
+    detail?: string
+    /** Reports whether it ended by itself, and badly. */
+    failed?: boolean
+  }
 }
 
 /** The part of the system that keeps services running. */
@@ -40,6 +52,12 @@ export interface ServiceManager {
   status(name: ServiceName): Promise<ServiceStatus>
   /** The text of the service's file. */
   text(spec: ServiceSpec): string
+  /** What the file starts that stands there now; undefined without one, or where it is not ours. */
+  command(name: ServiceName): ServiceCommand | undefined
+  /** The last lines that the service printed. */
+  output(name: ServiceName, lines: number): Promise<string[]>
+  /** The command that shows what the service prints. */
+  outputCommand(name: ServiceName): string
   /** Writes the file, and starts the service; returns what its owner should know. */
   install(spec: ServiceSpec): Promise<string[]>
   start(name: ServiceName): Promise<void>
@@ -67,6 +85,11 @@ export async function serviceManager(
 /** Reports whether a service's file is ours, and may be written anew. */
 export function isOurs(text: string, spec: ServiceSpec): boolean {
   return text.includes(MARK) || text === spec.file
+}
+
+/** The text of a service's file; empty where there is none. */
+export function fileText(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : ''
 }
 
 /** Fails for text that a service file cannot hold. */

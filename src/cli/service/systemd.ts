@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path'
 import { envValue } from '../../config/paths.ts'
 import { CliError } from '../io.ts'
 import { askTool, runTool } from './run-tool.ts'
-import { isOurs, type ServiceManager, type ServiceName, type ServiceStatus } from './service.ts'
-import { unitText } from './systemd-unit.ts'
+import { fileText, isOurs, MARK, type ServiceManager, type ServiceName, type ServiceStatus } from './service.ts'
+import { unitCommand, unitText } from './systemd-unit.ts'
 
 /** systemd's manager of the user's own services. */
 export function systemd(env: NodeJS.ProcessEnv, foreground: string): ServiceManager {
@@ -18,6 +18,15 @@ export function systemd(env: NodeJS.ProcessEnv, foreground: string): ServiceMana
   return {
     label: 'systemd',
     text: (spec) => spec.file ?? unitText(spec),
+    command(name) {
+      const text = fileText(pathOf(name))
+      return text.includes(MARK) ? unitCommand(text) : undefined
+    },
+    async output(name, lines) {
+      const words = ['--user', '-u', unitOf(name), '-n', String(lines), '-o', 'cat', '--no-pager', '-q']
+      return (await askTool('journalctl', words, env)).stdout.split('\n').filter(Boolean)
+    },
+    outputCommand: (name) => `journalctl --user -u ${unitOf(name)} -e`,
     async check() {
       const answer = await askTool('systemctl', ['--user', 'show-environment'], env)
       if (answer.code === 0) return
@@ -37,7 +46,7 @@ export function systemd(env: NodeJS.ProcessEnv, foreground: string): ServiceMana
       const path = pathOf(name)
       const installed = existsSync(path)
       const facts = { name: unit, path, installed }
-      const keys = ['ActiveState', 'SubState', 'MainPID', 'UnitFileState', 'Result']
+      const keys = ['ActiveState', 'SubState', 'MainPID', 'UnitFileState', 'Result', 'ExecMainStatus']
       const answer = await askTool('systemctl', ['--user', 'show', `--property=${keys.join(',')}`, unit], env)
       if (answer.code !== 0) {
         const detail = answer.stderr.split('\n')[0]!.slice(0, 200)
@@ -46,14 +55,18 @@ export function systemd(env: NodeJS.ProcessEnv, foreground: string): ServiceMana
       const shown = new Map(answer.stdout.split('\n').map((line) => line.split(/=(.*)/s) as [string, string]))
       const state = shown.get('ActiveState') ?? ''
       const pid = Number(shown.get('MainPID') ?? 0)
-      const detail = [state, shown.get('SubState'), shown.get('Result')].filter((part) => part && part !== 'success')
+      const [subState, result] = [shown.get('SubState'), shown.get('Result')]
+      const exit = result === 'exit-code' ? `exit code ${shown.get('ExecMainStatus')}` : result
+      const detail = [state, subState, exit].filter((part) => part && part !== 'success')
+      const failed = state === 'failed' || subState === 'auto-restart'
       return {
         ...facts,
         loaded: installed && shown.get('UnitFileState') === 'enabled',
         runtime: {
           status: state === 'active' ? 'running' : 'stopped',
           ...(pid > 0 ? { pid } : {}),
-          detail: detail.join(', ')
+          detail: detail.join(', '),
+          ...(failed ? { failed } : {})
         }
       }
     },

@@ -13,6 +13,8 @@ export interface SshChoice {
   only: 'standing' | 'own'
   /** `--ssh` */
   target?: string | undefined
+  /** Nobody named the target: it was found on a network. */
+  found?: boolean
   /** `--ssh-identity` */
   identity?: string | undefined
   /** The gateway's port on that host. */
@@ -77,8 +79,10 @@ export function sshEndpoints(remote: Remote | undefined, home: string, choice?: 
   return choice === undefined ? [standing, { ...endpoint, tunnel: { route, opens: true } }] : [standing]
 }
 
-// The configured credentials are for the configured gateway: a host given by hand is that one, or gets none of them.
-function destinationOf(remote: Remote | undefined, { target }: SshChoice): Destination {
+// The configured credentials are for the configured gateway: a host given by hand is that one, or gets none of them. One
+// that was found gets none at all (S15).
+function destinationOf(remote: Remote | undefined, { target, found }: SshChoice): Destination {
+  if (found === true) return 'explicit'
   if (target === undefined) return 'remote'
   if (remote === undefined || configuredLocalEnd(remote) === undefined) return 'explicit'
   const { sshTarget } = remote

@@ -92,7 +92,8 @@ export function sshFailure({ stderr, code, signal }: SshEnd, route: SshRoute): C
     if (said === undefined) continue
     return new ClientError(rule.code, `${rule.means(route)} (ssh: ${short(said)})`, { fix: rule.fix(route, stderr) })
   }
-  const last = stderr.trim().split('\n').at(-1) ?? ''
+  // Whoever is killed has no last word.
+  const last = signal === null ? (stderr.trim().split('\n').at(-1) ?? '') : ''
   const how = signal === null ? `ssh ended with ${code}` : `ssh was ended by ${signal}`
   const message = `${describeTarget(route.target)}: ${how}${last === '' ? '' : `: ${short(last)}`}`
   return new ClientError('SSH_FAILED', message, { fix: `check the connection itself: ${login(route)}` })

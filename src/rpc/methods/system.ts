@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises'
 import * as os from 'node:os'
 import { Type } from 'typebox'
 import type { Config } from '../../config/types.ts'
+import type { AdvertiserState } from '../../discovery/advertiser.ts'
 import { RpcError } from '../../protocol/errors.ts'
 import type { ReloadState } from '../../reload.ts'
 import type { GatewayIdentity } from '../../store/identity.ts'
@@ -21,6 +22,8 @@ export interface SystemDeps {
   reload(): ReloadState | undefined
   /** How Tailscale exposes the gateway; undefined where it does not. */
   exposure(): ExposureState | undefined
+  /** On which networks the gateway is announced; undefined where it is not to be. */
+  advertised(): AdvertiserState | undefined
   hub: Hub
   presence: Presence
   health: Health
@@ -48,7 +51,7 @@ export function systemMethods(deps: SystemDeps): Method[] {
       scope: 'operator.read',
       params: anything,
       handler() {
-        const { gateway, warnings } = deps.config()
+        const { gateway, discovery, warnings } = deps.config()
         const { rss, heapUsed } = process.memoryUsage()
         const nodes = [...hub].filter(({ caller }) => caller?.role === 'node').length
         return {
@@ -60,6 +63,7 @@ export function systemMethods(deps: SystemDeps): Method[] {
             port: gateway.port,
             authMode: gateway.auth.mode,
             tailscale: { mode: gateway.tailscale.mode, ...deps.exposure() },
+            discovery: { mode: discovery.mdns.mode, ...deps.advertised() },
             tls: tlsStatus(deps.tls),
             listeners: deps.listeners()
           },

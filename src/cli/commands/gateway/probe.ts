@@ -1,12 +1,14 @@
 import { Command } from 'commander'
 import { configuredLocalEnd, type SshChoice } from '../../../client/ssh/endpoints.ts'
 import { loadConfig } from '../../../config/load.ts'
+import type { SshAuto } from '../../discovery/ssh-auto.ts'
 import { addTargetOptions, parseTimeout, placesOf, type TargetOptions } from '../../gateway-call.ts'
 import type { Io } from '../../io.ts'
 import { printable, printJson, styleOf } from '../../output.ts'
 import { parsePort } from '../../ports.ts'
 import { isScopeLimited, type ProbeTarget, type ProbeWarning, warningsOf } from '../../probe-warnings.ts'
-import { type GatewayReport, inspectGateway, printReport } from '../../status.ts'
+import { type GatewayReport, inspectGateway } from '../../status.ts'
+import { printReport } from '../../status-text.ts'
 
 const TIMEOUT_MS = 3_000
 
@@ -17,12 +19,14 @@ export function buildProbe(io: Io): Command {
       'Try every gateway in sight: --url, one behind SSH, the configured remote one, and the one on this host'
     )
     .option('--ssh <target>', 'A host to log in to, and reach the gateway on its loopback: user@host or user@host:port')
+    .option('--ssh-auto', 'The same with the one host on which a gateway is announced; its host key must be known')
     .option('--ssh-identity <path>', 'The private key to log in with')
   return addTargetOptions(command, TIMEOUT_MS).action((options: ProbeOptions) => probe(io, options))
 }
 
 interface ProbeOptions extends TargetOptions {
   ssh?: string
+  sshAuto?: boolean
   sshIdentity?: string
 }
 
@@ -30,8 +34,15 @@ async function probe(io: Io, options: ProbeOptions): Promise<void> {
   const started = performance.now()
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
   const warnings: ProbeWarning[] = []
+  const remote = await remoteOf(io)
+  // A host that is given or configured needs no search.
+  const searches = options.sshAuto === true && options.ssh === undefined && !remote.tunnelled
+  const auto = searches ? await findSshHost(io, remote.domain, timeoutMs) : undefined
+  if (auto?.reason !== undefined) {
+    warnings.push({ code: 'ssh_auto_undecided', message: auto.reason, targetIds: [] })
+  }
   const targets = (
-    await Promise.all((await looksOf(io, options)).map((look) => lookAt(io, look, timeoutMs, warnings)))
+    await Promise.all(looksOf(options, remote, auto?.found).map((look) => lookAt(io, look, timeoutMs, warnings)))
   ).filter((target) => target !== undefined)
   const reached = targets.filter(({ report }) => report.reachable)
   warnings.push(...warningsOf(targets))
@@ -45,7 +56,9 @@ async function probe(io: Io, options: ProbeOptions): Promise<void> {
       durationMs: Math.round(performance.now() - started),
       timeoutMs,
       primaryTargetId: reached[0]?.id ?? null,
+      ...(auto === undefined ? {} : { discovery: auto.discovery }),
       warnings,
+      network: await networkOf(io),
       targets: targets.map(jsonOf)
     })
   }
@@ -57,6 +70,8 @@ async function probe(io: Io, options: ProbeOptions): Promise<void> {
   for (const { code, message } of warnings)
     io.stdout(`\n${styleOf(io).yellow('warning:')} ${printable(message)} (${code})`)
 }
+
+const UNREADABLE = 'local_tls_runtime_unavailable'
 
 const KEPT_FROM_TRYING: Record<string, ProbeWarning['code']> = {
   CONFIG_SECRET_UNRESOLVED: 'auth_secretref_unresolved',
@@ -73,6 +88,10 @@ async function lookAt(
   try {
     const wants = { timeoutMs, deep: true, ...(mode === undefined ? {} : { mode }), ssh }
     const report = await inspectGateway(io, target, wants)
+    const noted = report.warnings?.find((text) => text.startsWith(`${UNREADABLE}: `))
+    if (noted !== undefined) {
+      warnings.push({ code: UNREADABLE, message: noted.slice(UNREADABLE.length + 2), targetIds: [id] })
+    }
     return { id, label, report }
   } catch (error) {
     if (!(error instanceof Error && 'code' in error)) throw error
@@ -84,7 +103,7 @@ async function lookAt(
 }
 
 function jsonOf({ id, label, report }: ProbeTarget): Record<string, unknown> {
-  const { url, reachable, capability, connectMs, auth, version, tunnel, facts, health, error } = report
+  const { url, reachable, capability, connectMs, auth, version, tunnel, facts, health, error, self, status } = report
   return {
     id,
     kind: id,
@@ -105,11 +124,20 @@ function jsonOf({ id, label, report }: ProbeTarget): Record<string, unknown> {
       capability
     },
     server: { version: version ?? null },
-    ...(tunnel === undefined ? {} : { tunnel }),
+    self: self ?? null,
+    tunnel: tunnel ?? null,
     facts,
     health: health ?? null,
+    summary: status ?? null,
     error
   }
+}
+
+// Where this host's own gateway is, whether or not it answers.
+async function networkOf(io: Io) {
+  const { hostFacts } = await import('../../host-facts.ts')
+  const { gateway } = await hostFacts(io)
+  return { localLoopbackUrl: gateway?.loopbackUrl ?? null }
 }
 
 interface Look {
@@ -120,18 +148,25 @@ interface Look {
   ssh?: SshChoice
 }
 
-async function looksOf(io: Io, options: ProbeOptions): Promise<Look[]> {
-  const { url, port, ssh, sshIdentity, ...rest } = options
+function looksOf(options: ProbeOptions, remote: RemoteFacts, found: SshAuto['found']): Look[] {
+  const { url, port, ssh: given, sshAuto: _auto, sshIdentity, ...rest } = options
+  const ssh = given ?? found?.host
   const looks: Look[] = []
   // A credential given by hand belongs to the place given by hand, and then goes nowhere else.
   const { token: _token, password: _password, ...bare } = rest
   const others = url === undefined && ssh === undefined ? rest : bare
   if (url !== undefined) looks.push({ id: 'explicit', label: 'URL (explicit)', target: { ...rest, url } })
-  const remote = await remoteOf(io)
   const tunnelled = ssh !== undefined || (remote.tunnelled && port === undefined)
   if (tunnelled) {
-    const label = ssh === undefined ? 'SSH tunnel (configured)' : 'SSH tunnel'
-    const choice: SshChoice = { only: 'own', target: ssh, identity: sshIdentity, port: given(port) }
+    const label =
+      ssh === undefined ? 'SSH tunnel (configured)' : found === undefined ? 'SSH tunnel' : 'SSH tunnel (found)'
+    const choice: SshChoice = {
+      only: 'own',
+      target: ssh,
+      found: found !== undefined,
+      identity: sshIdentity,
+      port: port === undefined ? found?.port : parsePort(port)
+    }
     looks.push({ id: 'sshTunnel', label, target: ssh === undefined ? others : rest, mode: 'remote', ssh: choice })
   }
   if (remote.named && port === undefined) {
@@ -144,8 +179,9 @@ async function looksOf(io: Io, options: ProbeOptions): Promise<Look[]> {
   return looks
 }
 
-function given(port: string | undefined): number | undefined {
-  return port === undefined ? undefined : parsePort(port)
+async function findSshHost(io: Io, domain: string | undefined, timeoutMs: number): Promise<SshAuto> {
+  const { sshAuto } = await import('../../discovery/ssh-auto.ts')
+  return sshAuto(io, domain, timeoutMs)
 }
 
 interface RemoteFacts {
@@ -153,14 +189,21 @@ interface RemoteFacts {
   named: boolean
   tunnelled: boolean
   active: boolean
+  /** The domain of unicast DNS in which gateways are looked for. */
+  domain: string | undefined
 }
 
 async function remoteOf(io: Io): Promise<RemoteFacts> {
   const { paths, env } = placesOf(io)
-  const { gateway } = await loadConfig({ env, paths, client: true })
+  const { gateway, discovery } = await loadConfig({ env, paths, client: true })
   const { url, sshTarget } = gateway.remote
   const tunnelled = sshTarget !== undefined && configuredLocalEnd(gateway.remote) !== undefined
-  return { named: url !== undefined || tunnelled, tunnelled, active: gateway.mode === 'remote' }
+  return {
+    named: url !== undefined || tunnelled,
+    tunnelled,
+    active: gateway.mode === 'remote',
+    domain: discovery.wideArea.domain
+  }
 }
 
 function best(capabilities: readonly GatewayReport['capability'][]): GatewayReport['capability'] {

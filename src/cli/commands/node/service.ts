@@ -1,15 +1,13 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { envValue } from '../../../config/paths.ts'
 import { placesOf } from '../../gateway-call.ts'
 import { CliError, type Io } from '../../io.ts'
 import { printJson, printRows } from '../../output.ts'
-import { ownCommand, serviceEnvironment } from '../../service/own-command.ts'
-import { type ServiceManager, type ServiceName, type ServiceStatus, serviceManager } from '../../service/service.ts'
+import { leftBehind, ownCommand, serviceEnvironment } from '../../service/own-command.ts'
+import { type ServiceName, serviceManager } from '../../service/service.ts'
+import { serviceRows, shown } from '../../service/words.ts'
 import { addNodeOptions, gatewayFlags, type NodeOptions, optionWords } from './options.ts'
 import { startNode } from './start.ts'
-
-const SECRETS = ['OPENCLAW_GATEWAY_TOKEN', 'OPENCLAW_GATEWAY_PASSWORD']
 
 interface InstallOptions extends NodeOptions {
   print?: boolean
@@ -57,15 +55,7 @@ async function install(io: Io, { print, json, ...options }: InstallOptions): Pro
   await manager.check()
   // Before the service is there: a code is good for once, and has no place in a file.
   if (options.pair !== undefined) await pairFirst(io, options)
-  const notes = await manager.install(spec)
-  const left = SECRETS.filter((name) => envValue(io.env, name) !== undefined)
-  if (left.length > 0) {
-    // A service file can be read by others, and is backed up and shown.
-    const file = join(paths.stateDir, '.env')
-    notes.unshift(
-      `${left.join(' and ')} of this shell is not stored; write it to ${file} (chmod 600), where the service reads it`
-    )
-  }
+  const notes = [...leftBehind(io.env, paths.stateDir), ...(await manager.install(spec))]
   const status = await manager.status(spec)
   if (json === true) {
     return printJson(io, {
@@ -80,7 +70,7 @@ async function install(io: Io, { print, json, ...options }: InstallOptions): Pro
   io.stdout(`Wrote ${status.path}:\n\n${text}`)
   io.stdout('It holds no secret: the credential stays in the configuration or in .env of the state folder, mode 0600.')
   for (const note of notes) io.stderr(`note: ${note}`)
-  printRows(io, serviceRows(manager, status))
+  printRows(io, serviceRows(manager, status, INSTALL))
 }
 
 async function pairFirst(io: Io, options: NodeOptions): Promise<void> {
@@ -116,7 +106,7 @@ export function buildServiceCommand(io: Io, action: Action): Command {
       const absent = !before.installed && before.runtime.status !== 'running'
       if (absent && (action === 'start' || action === 'restart')) {
         throw new CliError('SERVICE_MISSING', 'the node service is not installed', {
-          fix: 'openclaw node install --host GATEWAY'
+          fix: INSTALL
         })
       }
       // What is not there is stopped and removed already.
@@ -128,27 +118,10 @@ export function buildServiceCommand(io: Io, action: Action): Command {
     })
 }
 
+/** How a person installs it. */
+export const INSTALL = 'openclaw node install --host GATEWAY'
+
 /** What the system calls the node's service. */
 export function nameOf(io: Io): ServiceName {
   return { kind: 'node', profile: placesOf(io).paths.profile }
-}
-
-/** A service as JSON shows it. */
-export function shown({ label }: ServiceManager, status: ServiceStatus) {
-  return { label, loadedText: 'enabled', notLoadedText: 'disabled', ...status }
-}
-
-/** Whether a service is there, and whether it runs, as a person reads it. */
-export function serviceRows(
-  { label }: ServiceManager,
-  { name, path, installed, loaded, runtime }: ServiceStatus
-): [label: string, value: string | undefined][] {
-  const { status, pid, detail } = runtime
-  const facts = [pid === undefined ? '' : `pid ${pid}`, detail ?? ''].filter((each) => each !== '').join(', ')
-  return [
-    ['service', `${name} (${label}, ${installed ? (loaded ? 'enabled' : 'disabled') : 'not installed'})`],
-    ['file', installed ? path : undefined],
-    ['runtime', `${status}${facts === '' ? '' : ` (${facts})`}`],
-    ['fix', installed ? undefined : 'openclaw node install --host GATEWAY']
-  ]
 }

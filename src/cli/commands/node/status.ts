@@ -5,8 +5,9 @@ import { placesOf } from '../../gateway-call.ts'
 import type { Io } from '../../io.ts'
 import { printable, printJson, printRows } from '../../output.ts'
 import { serviceManager } from '../../service/service.ts'
+import { serviceRows, shown } from '../../service/words.ts'
 import { formatMoment } from '../../table.ts'
-import { nameOf, serviceRows, shown } from './service.ts'
+import { INSTALL, nameOf } from './service.ts'
 
 /** `openclaw node status`: the service, and how this machine stands with its gateway, whoever runs the node. */
 export function buildServiceStatus(io: Io): Command {
@@ -24,7 +25,7 @@ export function buildServiceStatus(io: Io): Command {
       const paired = (await new NodeMemory(stateDir).read())?.gateway?.url
       if (json === true) return printJson(io, { service: shown(manager, status), paired: paired ?? null, connections })
       printRows(io, [
-        ...serviceRows(manager, status),
+        ...serviceRows(manager, status, INSTALL),
         ['paired with', paired && printable(paired)],
         ...connections.flatMap(rowsOf)
       ])

@@ -1,0 +1,128 @@
+import { hostname, type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
+import { Announcer } from './announcer.ts'
+import { type Network, networksOf } from './networks.ts'
+import { type Announced, hostLabel, hostName, instanceName, LOCAL, SERVICE } from './records.ts'
+
+/** What an advertiser is told. */
+export interface AdvertiserOptions {
+  port: number
+  tls: boolean
+  /** The addresses at which the gateway listens. */
+  listening: readonly string[]
+  log: { info(what: object, text: string): void; warn(what: object, text: string): void }
+  /** This host has a name in `.local` by which it is now announced. */
+  named(host: string): void
+}
+
+/** What is announced, network by network. */
+export interface AdvertiserState {
+  /** Names by network; a network that is still being asked is missing. */
+  announced: { network: string; name: string }[]
+  /** Why a network, or all of them, hear nothing. */
+  problems: { network?: string; reason: string }[]
+}
+
+/** How soon a new address is announced. */
+const LOOK_MS = 5_000
+
+/** Announces a gateway on every network on which it listens, as networks and addresses come and go. */
+export class Advertiser {
+  readonly #options: AdvertiserOptions
+  readonly #announcers = new Map<string, Entry>()
+  #timer: NodeJS.Timeout | undefined
+  #own: ReadonlySet<string> = new Set()
+
+  constructor(options: AdvertiserOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#look()
+    this.#timer = setInterval(() => this.#look(), LOOK_MS).unref()
+    if (this.#announcers.size > 0) return
+    const { reason } = nowhere(this.#options.listening)
+    this.#options.log.warn({ reason }, 'the gateway is announced on no network')
+  }
+
+  /** Says goodbye everywhere. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    const entries = [...this.#announcers.values()]
+    this.#announcers.clear()
+    await Promise.all(entries.map(({ announcer }) => announcer.stop()))
+  }
+
+  state(): AdvertiserState {
+    const entries = [...this.#announcers.values()]
+    const announced = entries.flatMap(({ network, name }) => (name === undefined ? [] : [{ network, name }]))
+    const problems = entries.flatMap(({ network, reason }) => (reason === undefined ? [] : [{ network, reason }]))
+    return { announced, problems: entries.length === 0 ? [nowhere(this.#options.listening)] : problems }
+  }
+
+  #look(): void {
+    const interfaces = interfacesNow()
+    const all = Object.values(interfaces).flatMap((each) => each ?? [])
+    this.#own = new Set(all.map(({ address }) => address))
+    const networks = new Map(networksOf(interfaces, this.#options.listening).map((each) => [keyOf(each), each]))
+    for (const [key, { announcer }] of this.#announcers) {
+      if (networks.has(key)) continue
+      this.#announcers.delete(key)
+      void announcer.stop()
+    }
+    for (const [key, network] of networks) if (!this.#announcers.has(key)) this.#announce(key, network)
+  }
+
+  #announce(key: string, network: Network): void {
+    const { port, tls, log, named } = this.#options
+    const about: Announced = { label: hostLabel(hostname()), number: 1, hostNumber: 1, domain: LOCAL, port, tls }
+    const { name } = network
+    const announcer = new Announcer({
+      network,
+      about,
+      isOwn: (address) => this.#own.has(address),
+      named(about) {
+        entry.name = labelOf(about)
+        entry.reason = undefined
+        log.info({ network: name, name: entry.name, port }, 'announced on the local network')
+        named(hostName(about))
+      },
+      failed(reason) {
+        entry.name = undefined
+        entry.reason = reason
+        log.warn({ network: name, reason }, 'not announced on a network')
+      }
+    })
+    const entry: Entry = { announcer, network: name, name: undefined, reason: undefined }
+    this.#announcers.set(key, entry)
+    void announcer.start()
+  }
+}
+
+interface Entry {
+  announcer: Announcer
+  network: string
+  name: string | undefined
+  reason: string | undefined
+}
+
+// A network whose addresses change is another one.
+function keyOf({ name, addresses }: Network): string {
+  return JSON.stringify([name, ...addresses.toSorted()])
+}
+
+function labelOf(about: Announced): string {
+  return instanceName(about).replace(`.${SERVICE}.${about.domain}`, '')
+}
+
+function nowhere(listening: readonly string[]): { reason: string } {
+  return { reason: `it listens on ${listening.join(' and ') || 'no address'} only, where no other machine reaches it` }
+}
+
+function interfacesNow(): NodeJS.Dict<NetworkInterfaceInfo[]> {
+  try {
+    return networkInterfaces()
+  } catch {
+    // A system that does not tell has none that we could announce on.
+    return {}
+  }
+}
