@@ -5,6 +5,7 @@ import JSON5 from 'json5'
 import t, { type Test } from 'tap'
 import { parsePlace } from '../../src/cli/setup/place.ts'
 import { pipeToCli, runCli, spawnCli } from '../support/cli.ts'
+import { fakeSystemd } from '../support/fake-systemd.ts'
 import { freePort, startApp, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
 import { KEY, noTerminal, typedCli } from '../support/pty.ts'
 import { insideOwnSshFolder, noSshd, sshFile, startSshd, withOwnSshFolder } from '../support/sshd.ts'
@@ -227,6 +228,28 @@ function local(): void {
     const { error } = JSON.parse(taken.stdout)
     t.match(error, { code: 'GATEWAY_NOT_STARTED', message: new RegExp(`Port ${port} is already in use`) })
   })
+
+  t.test('it installs the gateway as a service', async (t) => {
+    const { env, home, pidOf } = fakeSystemd(t)
+    const port = String(await freePort())
+    const done = await spawnCli(['setup', '--json', '--install-daemon', '--gateway-port', port], env)
+    t.equal(done.code, 0, done.stdout + done.stderr)
+    const pid = pidOf('openclaw-gateway.service')
+    t.match(JSON.parse(done.stdout), { verified: true, gateway: { state: 'installed', pid } })
+    t.ok(pid)
+    const again = await spawnCli(['setup', '--json', '--install-daemon', '--gateway-bind', 'lan'], env)
+    t.match(JSON.parse(again.stdout), { verified: true, gateway: { pid }, warnings: [/at its next start/] })
+    t.match(readFileSync(join(home, '.openclaw/openclaw.json'), 'utf8'), 'bind: "lan"')
+    if (noTerminal !== false) return
+    const fresh = fakeSystemd(t)
+    const cli = typedCli(t, ['setup', '--mode', 'local', '--gateway-port', String(await freePort())], fresh.env)
+    await cli.answer('From where may it be reached?', KEY.enter)
+    await cli.answer('How do clients prove themselves?', KEY.enter)
+    await cli.answer('As a service', KEY.enter)
+    await cli.shows('It works: version')
+    await cli.shows('as a service of this user')
+    t.equal(await cli.exited, 0)
+  })
 }
 
 function remote(): void {
@@ -253,7 +276,7 @@ function remote(): void {
       {
         name: 'with a wrong token',
         words: ['--remote', front.wss, '--tls-fingerprint', pin, '--token', 'wrong-canary'],
-        want: { code: 'AUTH_TOKEN_MISMATCH' }
+        want: { code: 'AUTH_TOKEN_MISMATCH', fix: /then add --token-file/ }
       },
       {
         name: 'with no token at all',

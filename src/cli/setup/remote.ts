@@ -223,24 +223,31 @@ async function mended(
     await mayTrustHost(io, draft.config, flags.timeoutMs, error, ask)
     return wanted
   }
+  const missing = code === 'DEVICE_IDENTITY_REQUIRED' || /^AUTH_(TOKEN|PASSWORD)_/.test(code)
+  if (ask === undefined) {
+    if (missing) throw withFix(error, SECRET_FIX)
+    throw fingerprint === undefined ? error : withFix(error, `${COMPARE_FIX} --tls-fingerprint ${fingerprint}`)
+  }
   if (code === 'TLS_UNTRUSTED' && fingerprint !== undefined) {
-    if (ask === undefined) {
-      throw new CliError(code, error.message, {
-        fix: `compare it with the fingerprint that "openclaw status" prints on the gateway host, then add --tls-fingerprint ${fingerprint}`,
-        cause: error
-      })
-    }
     const compare = 'Compare it with the fingerprint that "openclaw status", or its start, prints on the gateway host.'
     ask.note(`${error.message}\n\n${compare}`, 'The certificate')
     if (await ask.confirm('Is it the same?', false)) return { ...wanted, tlsFingerprint: fingerprint }
     throw error
   }
-  if (ask === undefined) throw error
-  ask.note(error.fix === undefined ? error.message : `${error.message}\nfix: ${error.fix}`, 'It does not work yet')
-  if (error.type === 'gateway_auth_error' && code !== 'PAIRING_REQUIRED' && wanted.code === undefined) {
-    const secret = await askSecret(ask)
-    return { ...wanted, secret }
-  }
+  const fix = missing ? SHOW_TOKEN : error.fix
+  ask.note(fix === undefined ? error.message : `${error.message}\nfix: ${fix}`, 'It does not work yet')
+  if (missing && wanted.code === undefined) return { ...wanted, secret: await askSecret(ask) }
   if (await ask.confirm('Try again?', true)) return wanted
   throw error
+}
+
+const SHOW_TOKEN = 'read the token with "openclaw gateway auth-token --show" on the gateway host'
+
+const SECRET_FIX = `${SHOW_TOKEN}, then add --token-file FILE, or --token-file - and write it to standard input`
+
+const COMPARE_FIX = 'compare it with the fingerprint that "openclaw status" prints on the gateway host, then add'
+
+// Nothing is configured yet: what mends a command that goes by the configuration does not mend this one.
+function withFix({ code, message, type, extra, told }: CliError, fix: string): CliError {
+  return new CliError(code, message, { fix, type, extra, told })
 }
