@@ -221,6 +221,12 @@ function local(): void {
       warnings: [/takes this at its next start: gateway\.bind/]
     })
 
+    const scripted = await spawnCli(
+      ['onboard', '--non-interactive', '--accept-risk', '--skip-skills', '--json'],
+      here.env
+    )
+    t.match(JSON.parse(scripted.stdout), { verified: true, changed: [] }, 'as scripts of the reference say it')
+
     const absent = host(t)
     const refused = await absent.json('--non-interactive')
     t.match(refused, { ok: false, error: { code: 'GATEWAY_UNREACHABLE', fix: /--start/ }, written: true })
@@ -304,6 +310,11 @@ function remote(): void {
     t.same((await here.json(...works)).changed, [], 'a second time changes nothing')
     const kept = await here.json('--remote', front.wss)
     t.match(kept, { verified: true, changed: [] }, 'the same gateway keeps its secret and its pin')
+
+    const borrowed = host(t)
+    const env = { ...borrowed.env, OPENCLAW_GATEWAY_TOKEN: TOKEN }
+    const lent = await runCli(env, ['setup', '--json', ...works.slice(0, 4)])
+    t.match(JSON.parse(lent.out), { verified: true, warnings: [/^OPENCLAW_GATEWAY_TOKEN let this host in/] })
 
     const input = ['setup', '--json', '--remote', front.wss, '--tls-fingerprint', pin, '--token-file', '-']
     t.match(JSON.parse(await pipeToCli(input, here.env, `${TOKEN}\n`)), { ok: true })
@@ -501,6 +512,14 @@ function ssh(): void {
       t.equal(await yes.exited, 0)
       t.match(readFileSync(sshFile('known_hosts'), 'utf8'), sshd.hostLine.split(' ').at(-1)!)
     }
+    known('')
+    const jump = `Host far\n    HostName localhost\n    Port ${sshd.port}\n    ProxyJump ${sshd.target}\n`
+    writeFileSync(sshFile('config'), jump, { mode: 0o600 })
+    const far = await here.json('--remote', 'ssh://far', '--token', TOKEN)
+    t.match(far.error, { code: 'SSH_HOST_KEY_UNKNOWN', fix: /log in once by hand/ })
+    t.notMatch(far.error.message, 'SHA256:', 'the key of a host on the way is not shown as that of the gateway')
+    writeFileSync(sshFile('config'), '')
+
     known(`${sshd.hostLine}\n`)
     t.match(await here.json(...words, '--token', TOKEN), { ok: true, verified: true, where: `ssh://${sshd.target}` })
     t.same(here.config().remote, {

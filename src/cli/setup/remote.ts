@@ -55,14 +55,21 @@ async function written(
 ): Promise<Outcome> {
   await draft.write()
   const { paths, env } = placesOf(io)
-  const overridden = env.OPENCLAW_GATEWAY_URL?.trim() ? ['OPENCLAW_GATEWAY_URL is set: commands go there instead'] : []
+  const warnings: string[] = []
+  if (env.OPENCLAW_GATEWAY_URL?.trim()) warnings.push('OPENCLAW_GATEWAY_URL is set: commands go there instead')
+  const borrowed = verified?.credential
+  if (borrowed !== undefined && !/^(gateway\.remote\.|paired device)/.test(borrowed)) {
+    warnings.push(
+      `${borrowed} let this host in, and gateway.remote keeps no secret of its own: without it, nothing will`
+    )
+  }
   return {
     mode: 'remote',
     where: describePlace(place),
     configPath: paths.configPath,
     changed: draft.changed,
     verified,
-    warnings: overridden,
+    warnings,
     next: verified === undefined ? ['openclaw status --deep'] : ['openclaw status --deep', 'openclaw dashboard']
   }
 }
