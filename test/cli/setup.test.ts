@@ -533,7 +533,8 @@ function ssh(): void {
     const { code, stdout } = await spawnCli(['status', '--deep'], here.env)
     t.equal(code, 0)
     t.match(stdout, /^Tunnel +ssh /m)
-    t.match(await here.json('--remote', `ssh://${sshd.target}`), { verified: true, changed: [] })
+    await runCli(here.env, ['config', 'set', 'gateway.remote.url', 'ws://127.0.0.1:18790'])
+    t.match(await here.json('--remote', `ssh://${sshd.target}`), { verified: true, changed: [] }, 'what is there stays')
 
     const fresh = host(t)
     const rows: { name: string; words: string[]; want: object }[] = [

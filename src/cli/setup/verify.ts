@@ -17,7 +17,7 @@ export interface Verified {
 }
 
 /** How a configuration is tried. */
-export interface VerifyOptions {
+interface VerifyOptions {
   config: Config
   timeoutMs: number
   /** For how long somebody may think about a pairing request, in milliseconds. */
