@@ -60,6 +60,12 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'config', summary: 'Read and change the configuration', load: () => import('./commands/config.ts') },
   { name: 'auth', summary: 'Explain which credential is sent where', load: () => import('./commands/auth.ts') },
   {
+    name: 'onboard',
+    summary: 'The older name of setup',
+    hidden: true,
+    load: () => import('./commands/setup.ts')
+  },
+  {
     name: 'daemon',
     summary: 'The older name of what gateway does with its service',
     hidden: true,

@@ -114,6 +114,8 @@ function fixOf(error: GatewayError, endpoint?: Endpoint, credentials?: Credentia
       return 'pass --password, or set OPENCLAW_GATEWAY_PASSWORD'
     case 'AUTH_RATE_LIMITED':
       return `wait${error.retryAfterMs === undefined ? '' : ` ${Math.ceil(error.retryAfterMs / 1000)} s`}; too many wrong attempts came from this address`
+    case 'AUTH_BOOTSTRAP_TOKEN_INVALID':
+      return 'make another setup code: openclaw qr (on the gateway host)'
     case 'PAIRING_REQUIRED':
       return `openclaw devices approve ${details.requestId ?? ''} (on the gateway host)`
     case 'MISSING_SCOPE':
