@@ -1,4 +1,4 @@
-import { ClientError } from './errors.ts'
+import { ClientError, mayPass } from './errors.ts'
 import { type GatewayError, refusalDetails } from './gateway-error.ts'
 
 const RESTART = 1012
@@ -16,8 +16,8 @@ export function retryDelay(
   attempt: number,
   random: () => number = Math.random
 ): number | undefined {
-  // This side refused, and will again: only a person can change that.
-  if (error.cause instanceof ClientError) return undefined
+  // This side refused, and mostly will again: only a person can change that.
+  if (error.cause instanceof ClientError) return mayPass(error.cause) ? backoff(attempt, { random }) : undefined
   const least = error.retryAfterMs ?? 0
   // A planned restart is short, and its clients should be back before anyone notices.
   if (error.closeCode === RESTART) return Math.max(least, backoff(attempt, { base: 200, cap: 2_000, random }))

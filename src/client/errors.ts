@@ -44,3 +44,10 @@ export type ClientErrorCode =
   | 'EDGE_AUTH_INVALID'
   | 'EDGE_LOGIN_REQUIRED'
   | 'STATE_UNREADABLE'
+
+/** Reports whether the same attempt may come to another end later, without anybody's doing on this side. */
+export function mayPass({ code }: ClientError): boolean {
+  return PASSING.has(code)
+}
+
+const PASSING: ReadonlySet<ClientErrorCode> = new Set(['SSH_UNREACHABLE', 'SSH_GATEWAY_DOWN', 'SSH_FAILED'])

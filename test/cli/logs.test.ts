@@ -1,10 +1,9 @@
-import { once } from 'node:events'
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { isAtLeast, lineText, parseLine } from '../../src/cli/logs/line.ts'
 import { styleOf } from '../../src/cli/output.ts'
-import { runCli, spawnCli, startCli } from '../support/cli.ts'
+import { followLog, runCli, spawnCli } from '../support/cli.ts'
 import { freePort, startApp, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
 
 t.setTimeout(110_000)
@@ -90,35 +89,13 @@ t.test('the log of a gateway', async (t) => {
   })
 })
 
-/** Follows a log, and waits for what it prints. */
-function follow(t: Test, env: NodeJS.ProcessEnv) {
-  const child = startCli(['logs', '--follow', '--interval', '100', '--json'], env)
-  let said = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      said += text
-      child.emit('said')
-    })
-  }
-  const ended = once(child, 'close').then(([code]) => code as number | null)
-  t.teardown(async () => {
-    child.kill('SIGKILL')
-    await ended
-  })
-  const says = async (pattern: RegExp) => {
-    while (!pattern.test(said))
-      await Promise.race([once(child, 'said'), ended.then(() => Promise.reject(new Error(said)))])
-  }
-  return { child, says, ended, said: () => said }
-}
-
 t.test('whoever follows sees a gateway restart', async (t) => {
   const port = await freePort()
   const config = JSON.stringify({ gateway: { mode: 'local', port, auth: { mode: 'token', token: TOKEN } } })
   const first = await startProcess(t, { config, port })
   const { stateDir } = first
   const env = { HOME: stateDir, OPENCLAW_STATE_DIR: stateDir, PATH: process.env.PATH }
-  const { child, says, ended, said } = follow(t, env)
+  const { child, says, ended, said } = followLog(t, env)
   await says(/"message":"ready"/)
   first.child.kill('SIGTERM')
   await first.exited
@@ -143,7 +120,7 @@ t.test('a gateway that is stopped has a log too', async (t) => {
   t.equal(stdout, 'error the last\n')
   t.match(stderr, 'no gateway answers here')
   t.equal(code, 0)
-  const { child, says, ended } = follow(t, env)
+  const { child, says, ended } = followLog(t, env)
   await says(/the last/)
   appendFileSync(file, '{"level":"info","message":"and on"}\n')
   await says(/and on/)

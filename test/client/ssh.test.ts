@@ -7,7 +7,7 @@ import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { localEnd } from '../../src/client/ssh/local-end.ts'
 import { parseLsof } from '../../src/port-owner.ts'
-import { type Outcome, spawnCli } from '../support/cli.ts'
+import { followLog, type Outcome, spawnCli } from '../support/cli.ts'
 import { freePort, startApp, startProcess, type TestApp, TOKEN, tempDir } from '../support/gateway.ts'
 import { makeKey, noSshd, sshFile, startSshd, type TestSshd, withOwnSshFolder } from '../support/sshd.ts'
 import { tunnelUp } from '../support/tunnel-up.ts'
@@ -112,6 +112,24 @@ function tests(): void {
     t.equal(JSON.parse(called.stdout).ok, true, called.stderr)
     t.same(sshProcesses(sshd), [], 'none of them left an ssh behind')
     t.notMatch(status.stdout + status.stderr + health.stdout, TOKEN)
+  })
+
+  t.test('whoever follows the log through ssh sees the gateway restart', async (t) => {
+    const port = await freePort()
+    const config = JSON.stringify({ gateway: { mode: 'local', auth: { mode: 'token', token: TOKEN } } })
+    const first = await startProcess(t, { config, port })
+    const sshd = await startSshd(t)
+    knows(sshd.hostLine)
+    const way = { sshTarget: sshd.target, sshIdentity: sshd.identity, remotePort: port }
+    const { child, says, ended } = followLog(t, laptop(t, way).env)
+    await says(/"message":"ready"/)
+    first.child.kill('SIGTERM')
+    await first.exited
+    await says(/no gateway answers on 127\.0\.0\.1:\d+ of [^"]*again in/)
+    await startProcess(t, { stateDir: first.stateDir, port })
+    await says(/gateway reconnected.*"message":"ready"/s)
+    child.kill('SIGINT')
+    t.equal(await ended, 0)
   })
 
   t.test('a tunnel that is up is used, and left alone', async (t) => {

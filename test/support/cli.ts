@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
+import type { Test } from 'tap'
 import { runCommand } from '../../src/cli/command-runner.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
 import { reportError } from '../../src/cli/errors.ts'
@@ -89,4 +90,26 @@ export async function outcomeOf(program: string, args: readonly string[], env: N
   })
   const [code] = await once(child, 'close')
   return { ...outcome, code }
+}
+
+/** Follows a log, and waits for what it prints. */
+export function followLog(t: Test, env: NodeJS.ProcessEnv) {
+  const child = startCli(['logs', '--follow', '--interval', '100', '--json'], env)
+  let said = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+      child.emit('said')
+    })
+  }
+  const ended = once(child, 'close').then(([code]) => code as number | null)
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  const says = async (pattern: RegExp) => {
+    while (!pattern.test(said))
+      await Promise.race([once(child, 'said'), ended.then(() => Promise.reject(new Error(said)))])
+  }
+  return { child, says, ended, said: () => said }
 }

@@ -106,11 +106,6 @@ export function sshMissing(): ClientError {
   })
 }
 
-/** Reports whether the same attempt may come to another end later. */
-export function mayPass({ code }: ClientError): boolean {
-  return code === 'SSH_UNREACHABLE' || code === 'SSH_FAILED'
-}
-
 function short(text: string): string {
   return text.replace(/^ssh: /, '').slice(0, 300)
 }

@@ -1,6 +1,5 @@
 import { backoff } from '../backoff.ts'
-import { ClientError } from '../errors.ts'
-import { mayPass } from './failure.ts'
+import { ClientError, mayPass } from '../errors.ts'
 import { type Forwarding, startForwarding } from './forwarding.ts'
 import { localEnd } from './local-end.ts'
 import type { SshRoute } from './route.ts'
