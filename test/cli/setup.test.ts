@@ -36,6 +36,12 @@ function host(t: Test, config?: string) {
   }
 }
 
+/** Ends the gateway that a host has started in the background, once the test is over. */
+function endAfter(t: Test, { stateDir }: { stateDir: string }): void {
+  const file = join(stateDir, 'gateway.pid')
+  t.teardown(() => void (existsSync(file) && process.kill(Number(readFileSync(file, 'utf8')))))
+}
+
 if (!insideOwnSshFolder) {
   words()
   local()
@@ -200,13 +206,13 @@ function local(): void {
 
   t.test('it starts the gateway, and does not end before it answers', async (t) => {
     const here = host(t)
+    endAfter(t, here)
     const port = await freePort()
     const { code, stdout, stderr } = await spawnCli(
       ['setup', '--non-interactive', '--start', '--gateway-port', String(port)],
       here.env
     )
     const pid = Number(readFileSync(join(here.stateDir, 'gateway.pid'), 'utf8'))
-    t.teardown(() => process.kill(pid))
     t.equal(code, 0, stderr)
     t.match(stdout, /It works: version/)
     t.match(stdout, new RegExp(`^Runs +yes, in the background until this host restarts \\(pid ${pid}\\)$`, 'm'))
@@ -385,6 +391,7 @@ function typed(): void {
 
   t.test('in a terminal: questions, a gateway that runs, and the next command', { skip }, async (t) => {
     const here = host(t)
+    endAfter(t, here)
     const port = await freePort()
     const cli = typedCli(t, ['setup'], here.env)
     await cli.answer('Where does the gateway run?', KEY.enter)
@@ -397,7 +404,6 @@ function typed(): void {
     await cli.shows('It works: version')
     await cli.shows('openclaw dashboard')
     t.equal(await cli.exited, 0)
-    process.kill(Number(readFileSync(join(here.stateDir, 'gateway.pid'), 'utf8')))
     t.match(here.config(), { port, bind: 'loopback', auth: { mode: 'password', password: 'typed-canary' } })
     t.notMatch(cli.screen(), 'typed-canary', 'what is typed as a secret is not shown')
   })
