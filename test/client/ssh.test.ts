@@ -315,7 +315,7 @@ function tests(): void {
       t.match(error, { code, message, fix }, name)
       t.notMatch(stdout, TOKEN)
       if (['SSH_GATEWAY_DOWN', 'SSH_FORWARDING_REFUSED', 'SSH_UNREACHABLE'].includes(code)) continue
-      const up = await cli('tunnel', 'up')
+      const up = await cli('tunnel', 'up', '--local-port', String(await freePort()))
       t.match(up.stderr, message, `tunnel up: ${name}`)
       t.equal(up.code, 1)
     }
