@@ -9,6 +9,7 @@ interface Told {
   exitCode?: unknown
   type?: unknown
   extra?: unknown
+  told?: unknown
 }
 
 /** Prints a failure once, for a person or as JSON, and sets the exit code. */
@@ -21,7 +22,7 @@ export function reportError(io: Io, error: unknown, json: boolean): void {
   io.exit(typeof told.exitCode === 'number' ? told.exitCode : 1)
   if (json) {
     const type = typeof told.type === 'string' ? told.type : 'cli_error'
-    const shape = { type, code, message, ...(fix === undefined ? {} : { fix }) }
+    const shape = { type, code, message, ...(told.told ?? {}), ...(fix === undefined ? {} : { fix }) }
     io.stdout(JSON.stringify({ ok: false, error: shape, ...(told.extra ?? {}) }, null, 2))
     return
   }

@@ -12,7 +12,23 @@ export function explain(error: unknown): unknown {
   if (error instanceof ConnectFailure) return explainConnect(error)
   if (!(error instanceof GatewayError)) return error
   const fix = error.code === 'TIMEOUT' ? 'pass a longer --timeout, in milliseconds' : fixOf(error)
-  return new CliError(error.code, error.message, { fix, cause: error, type: 'gateway_request_error' })
+  return new CliError(error.code, error.message, {
+    fix,
+    cause: error,
+    type: 'gateway_request_error',
+    told: toldBy(error)
+  })
+}
+
+// What repairs it stands in its own place.
+function toldBy(error: GatewayError): Record<string, unknown> {
+  const { retryable, retryAfterMs } = error
+  const { fix: _fix, ...details } = refusalDetails(error)
+  return {
+    ...(Object.keys(details).length === 0 ? {} : { details }),
+    retryable: retryable === true,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs })
+  }
 }
 
 function explainConnect(failure: ConnectFailure): CliError {
@@ -50,7 +66,8 @@ function explainConnect(failure: ConnectFailure): CliError {
   return new CliError(code, `the gateway at ${where} refused the connection: ${why}${sent}`, {
     fix: fixOf(reason, endpoint, failure.credentials),
     cause: failure,
-    type: 'gateway_auth_error',
+    type: 'gateway_request_error',
+    told: toldBy(reason),
     extra
   })
 }

@@ -26,6 +26,8 @@ export class CliError extends Error {
   readonly type: string
   /** What else stands beside `error` in JSON. */
   readonly extra: Readonly<Record<string, unknown>>
+  /** What else stands in it: what the gateway told. */
+  readonly told: Readonly<Record<string, unknown>>
 
   constructor(
     code: string,
@@ -36,6 +38,7 @@ export class CliError extends Error {
       cause?: unknown
       type?: string
       extra?: Record<string, unknown>
+      told?: Record<string, unknown>
     } = {}
   ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause })
@@ -45,6 +48,7 @@ export class CliError extends Error {
     this.exitCode = options.exitCode ?? 1
     this.type = options.type ?? 'cli_error'
     this.extra = options.extra ?? {}
+    this.told = options.told ?? {}
   }
 }
 

@@ -39,7 +39,7 @@ export function warningsOf(targets: readonly ProbeTarget[]): ProbeWarning[] {
     const message = 'no gateway answered; "openclaw doctor" finds out why'
     return [...warnings, { code: 'no_gateway_reachable', message, targetIds: targets.map(({ id }) => id) }]
   }
-  if (new Set(reached.map(identityOf)).size > 1) {
+  if (new Set(reached.map((each) => identityOf(each, reached))).size > 1) {
     const message = 'more than one gateway answers, or it cannot be told that they are one'
     warnings.push({ code: 'multiple_gateways', message, targetIds: reached.map(({ id }) => id) })
   }
@@ -55,7 +55,11 @@ export function warningsOf(targets: readonly ProbeTarget[]): ProbeWarning[] {
   return warnings
 }
 
-// A process is known by the one id that it gave itself at its start; who does not tell it is somebody else.
-function identityOf({ id, report }: ProbeTarget): string {
-  return report.bootId ?? id
+// A process is known by the one id that it gave itself at its start, to whoever was let in; an address leads to one.
+function identityOf({ report }: ProbeTarget, all: readonly ProbeTarget[]): string {
+  return (
+    report.bootId ??
+    all.find((each) => each.report.url === report.url && each.report.bootId)?.report.bootId ??
+    report.url
+  )
 }

@@ -181,6 +181,11 @@ t.test('gateway probe', async (t) => {
     remote: { url: one.ws, token: TOKEN }
   })
   t.match((await probe(same.run)).codes, [], 'one gateway by two ways is one')
+  t.strictSame(
+    (await probe(hostWith(t, { port: one.port }).run, '--url', one.ws, '--token', TOKEN)).codes,
+    ['probe_detail_failed'],
+    'so it is where only one of the two is let in'
+  )
   t.match(await probe(hostWith(t, { port: await freePort() }).run, '--url', one.ws, '--token', 'wrong'), {
     code: 0,
     ok: true,

@@ -70,15 +70,26 @@ async function run(cli: string, args: readonly string[], home: string, gateway: 
     mkdirSync(path.join(folder, '.openclaw'), { mode: 0o700 })
     writeFileSync(path.join(folder, '.openclaw/openclaw.json'), JSON.stringify(config), { mode: 0o600 })
   }
-  const child = spawn(process.execPath, [cli, ...args], {
-    cwd: folder,
-    env: cleanEnv(folder),
+  const outcome = await runIn(folder, cli, args, cleanEnv(folder))
+  rmSync(folder, { recursive: true, force: true })
+  return outcome
+}
+
+/** Runs a command of Node in a folder. */
+export async function runIn(
+  cwd: string,
+  main: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv
+): Promise<Outcome> {
+  const child = spawn(process.execPath, [main, ...args], {
+    cwd,
+    env,
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 60_000
   })
   const exit = new Promise<number | null>((resolve) => child.once('exit', resolve))
   const [code, stdout, stderr] = await Promise.all([exit, text(child.stdout), text(child.stderr)])
-  rmSync(folder, { recursive: true, force: true })
   return { code, stdout, stderr }
 }
 

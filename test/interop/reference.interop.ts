@@ -1,6 +1,7 @@
 import t from 'tap'
 import { findReference } from '../../scripts/reference.ts'
 import { approvalTests } from './approvals.ts'
+import { bothCliTests } from './both-clis.ts'
 import { cliTests } from './cli.ts'
 import { discoveryTests } from './discovery.ts'
 import { enrolledTests } from './enrolled.ts'
@@ -34,6 +35,7 @@ t.test('the reference and this gateway give the same answers', { skip }, async (
     await t.test('about commands that wait for a person', (t) => approvalTests(t, pair))
     await t.test('to node hosts, and theirs to gateways', (t) => nodeHostTests(t, pair))
   })
+  await t.test('to both CLIs, with one configuration', bothCliTests)
   await t.test('with a token and few attempts', async (t) => {
     const pair = await guarded()
     t.teardown(() => pair.stop())

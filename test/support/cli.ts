@@ -73,8 +73,13 @@ export interface Outcome {
 }
 
 /** Runs the real command in a process of its own. */
-export async function spawnCli(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
-  const child = startCli(args, env)
+export function spawnCli(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
+  return outcomeOf(process.execPath, [MAIN, ...args], env)
+}
+
+/** Runs a program to its end. */
+export async function outcomeOf(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
+  const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const outcome: Outcome = { code: null, stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text) => {
     outcome.stdout += text
