@@ -24,6 +24,8 @@ export interface AdvertiserState {
 
 /** How soon a new address is announced. */
 const LOOK_MS = 5_000
+/** How soon it is tried again where it did not work. */
+const AGAIN_MS = 60_000
 
 /** Announces a gateway on every network on which it listens, as networks and addresses come and go. */
 export class Advertiser {
@@ -41,7 +43,8 @@ export class Advertiser {
     this.#timer = setInterval(() => this.#look(), LOOK_MS).unref()
     if (this.#announcers.size > 0) return
     const { reason } = nowhere(this.#options.listening)
-    this.#options.log.warn({ reason }, 'the gateway is announced on no network')
+    const fix = 'openclaw config set gateway.bind lan'
+    this.#options.log.warn({ reason, fix }, 'the gateway is announced on no network')
   }
 
   /** Says goodbye everywhere. */
@@ -69,10 +72,17 @@ export class Advertiser {
       this.#announcers.delete(key)
       void announcer.stop()
     }
-    for (const [key, network] of networks) if (!this.#announcers.has(key)) this.#announce(key, network)
+    for (const [key, network] of networks) {
+      const entry = this.#announcers.get(key)
+      if (entry === undefined) this.#announce(key, network)
+      else if (entry.failedAt < performance.now() - AGAIN_MS) {
+        void entry.announcer.stop()
+        this.#announce(key, network, entry.reason)
+      }
+    }
   }
 
-  #announce(key: string, network: Network): void {
+  #announce(key: string, network: Network, known?: string): void {
     const { port, tls, log, named } = this.#options
     const about: Announced = { label: hostLabel(hostname()), number: 1, hostNumber: 1, domain: LOCAL, port, tls }
     const { name } = network
@@ -83,16 +93,24 @@ export class Advertiser {
       named(about) {
         entry.name = labelOf(about)
         entry.reason = undefined
+        entry.failedAt = Number.POSITIVE_INFINITY
         log.info({ network: name, name: entry.name, port }, 'announced on the local network')
         named(hostName(about))
       },
       failed(reason) {
         entry.name = undefined
         entry.reason = reason
-        log.warn({ network: name, reason }, 'not announced on a network')
+        entry.failedAt = performance.now()
+        if (reason !== known) log.warn({ network: name, reason }, 'not announced on a network')
       }
     })
-    const entry: Entry = { announcer, network: name, name: undefined, reason: undefined }
+    const entry: Entry = {
+      announcer,
+      network: name,
+      name: undefined,
+      reason: known,
+      failedAt: Number.POSITIVE_INFINITY
+    }
     this.#announcers.set(key, entry)
     void announcer.start()
   }
@@ -103,6 +121,7 @@ interface Entry {
   network: string
   name: string | undefined
   reason: string | undefined
+  failedAt: number
 }
 
 // A network whose addresses change is another one.
@@ -115,7 +134,7 @@ function labelOf(about: Announced): string {
 }
 
 function nowhere(listening: readonly string[]): { reason: string } {
-  return { reason: `it listens on ${listening.join(' and ') || 'no address'} only, where no other machine reaches it` }
+  return { reason: `it listens on ${listening.join(' and ')} only, where multicast reaches nobody` }
 }
 
 function interfacesNow(): NodeJS.Dict<NetworkInterfaceInfo[]> {

@@ -67,7 +67,7 @@ function tests(): void {
 
   t.test('two gateways of one name are told apart, on two hosts and on one', { buffered: true }, async (t) => {
     const [one, two, three] = makeLan(t, 3)
-    await startOnLan(t, one)
+    await (await startOnLan(t, one)).said('announced on the local network')
     const other = await startOnLan(t, two)
     await other.said(`${first} (2)`)
     const second = await startOnLan(t, one, { port: 18_790 })
@@ -228,6 +228,21 @@ function tests(): void {
   })
 
   t.test(
+    'where the port of multicast DNS is taken, that is said, and everything else works',
+    { buffered: true },
+    async (t) => {
+      const [one] = makeLan(t, 2)
+      const take = `require('dgram').createSocket('udp4').bind(5353, () => console.log('taken'))`
+      await onMachine(t, one, [process.execPath, '-e', take], process.env).said('taken')
+      const gateway = await startOnLan(t, one)
+      await gateway.said('not announced on a network')
+      t.match(await gateway.cli('status'), /^Announced +nowhere: .*EADDRINUSE/m)
+      t.notMatch(gateway.output(), /"announced on the local network"/)
+      t.match(await discover(t, one), { count: 0, problems: [{ place: LAN, reason: /EADDRINUSE/ }] })
+    }
+  )
+
+  t.test(
     'somebody who claims every name keeps the gateway from being announced, and from nothing else',
     { buffered: true },
     async (t) => {
@@ -249,7 +264,8 @@ function tests(): void {
         ear.say({ response: true, answers: [{ name, type: 'SRV', ttl: 120, port: 1, target: 'evil.local' }] })
       }
       t.equal(gateway.child.exitCode, null)
-      t.match((await gateway.status()).gateway.discovery, {
+      const { discovery } = JSON.parse(await gateway.cli('gateway', 'call', 'status', '--json')).gateway
+      t.match(discovery, {
         announced: [],
         problems: [{ network: LAN, reason: /claims every name/ }]
       })

@@ -34,11 +34,8 @@ export function makeLan<Count extends 2 | 3>(
 export interface LanGateway extends Distant {
   /** Puts another `discovery` section into the file. */
   configure(discovery: Record<string, unknown>): void
-  status(): Promise<Status>
-}
-
-interface Status {
-  gateway: { discovery: unknown }
+  /** Runs our command beside it, and gives what it printed. */
+  cli(...words: string[]): Promise<string>
 }
 
 /** Starts our gateway on a machine; it listens on the network, and announces itself unless told otherwise. */
@@ -64,8 +61,7 @@ export async function startOnLan(
     })
   configure(discovery)
   const distant = await within(t, machine, ['gateway', 'run'], env, 'is ready on')
-  const status = async () => JSON.parse(await runOn(t, machine, ['gateway', 'call', 'status', '--json'], env))
-  return { ...distant, configure, status }
+  return { ...distant, configure, cli: (...words) => runOn(t, machine, words, env) }
 }
 
 /** What `gateway discover` printed. */
