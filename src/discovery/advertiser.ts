@@ -67,10 +67,11 @@ export class Advertiser {
     const all = Object.values(interfaces).flatMap((each) => each ?? [])
     this.#own = new Set(all.map(({ address }) => address))
     const networks = new Map(networksOf(interfaces, this.#options.listening).map((each) => [keyOf(each), each]))
-    for (const [key, { announcer }] of this.#announcers) {
+    for (const [key, { announcer, network }] of this.#announcers) {
       if (networks.has(key)) continue
       this.#announcers.delete(key)
-      void announcer.stop()
+      // Its addresses may have changed, and then it is announced anew in a moment.
+      void announcer.stop([...networks.values()].find(({ name }) => name === network)?.addresses)
     }
     for (const [key, network] of networks) {
       const entry = this.#announcers.get(key)

@@ -74,13 +74,18 @@ export class Announcer {
     if (!this.#over) this.#probe(Math.random() * PROBE_MS)
   }
 
-  /** Takes back what was announced. */
-  async stop(): Promise<void> {
+  /**
+   * Takes back what was announced. With `staying`, somebody else goes on in its place, with these addresses: only the others
+   * are taken back.
+   */
+  async stop(staying?: readonly string[]): Promise<void> {
     const announced = this.#phase === 'announced'
     this.#over = true
     this.#rest()
-    const gone = ownRecords(this.#about).map((record) => ({ ...record, ttl: 0 }))
-    if (announced) await this.#multicast.send(response(gone))
+    const lost = this.#options.network.addresses.filter((address) => staying?.includes(address) === false)
+    const gone = staying === undefined ? ownRecords(this.#about) : addressRecords(this.#about, lost)
+    if (announced && gone.length > 0)
+      await this.#multicast.send(response(gone.map((record) => ({ ...record, ttl: 0 }))))
     this.#multicast.close()
   }
 

@@ -52,7 +52,7 @@ function tests(): void {
     t.match(rest, { timeoutMs: 2_000, domains: ['local.'], count: 1, problems: [] })
     t.match(beacons[0], { instanceName: first, domain: 'local.', host: `${label}.local`, port: 18_789 })
     t.match(beacons[0], { wsUrl: 'ws://10.79.0.1:18789', gatewayTls: false, role: 'gateway', transport: 'gateway' })
-    t.match(await discover(t, one), { count: 1 }, 'and on its own host')
+    t.match(await gateway.cli('gateway', 'discover'), /^Use it +openclaw setup --remote ws:\/\/10\.79\.0\.1:18789$/m)
 
     const goodbye = ear.next(({ answers }) => answers.some(({ ttl }) => ttl === 0))
     gateway.child.kill('SIGTERM')
@@ -81,6 +81,15 @@ function tests(): void {
         [`${first} (3)`, `${label}.local`, 'ws://10.79.0.1:18790']
       ]
     )
+    // A browser that was led to a name sends it along.
+    const statusAs = async (host: string) => {
+      const ask = `require('http').get('http://10.79.0.2:18789/healthz', { headers: { host: '${host}:18789' } }, (r) => console.log(r.statusCode))`
+      const { exited, output } = onMachine(t, three, [process.execPath, '-e', ask], process.env)
+      await exited
+      return output().trim()
+    }
+    t.equal(await statusAs(`${label}-2.local`), '200')
+    t.equal(await statusAs(`${label}-3.local`), '421')
   })
 
   t.test('two gateways that ask for one name in the same moment agree on who has it', { buffered: true }, async (t) => {
@@ -175,6 +184,16 @@ function tests(): void {
     t.notOk(has('10.79.0.1')(await moved))
     const { beacons } = await discover(t, two)
     t.match(beacons, [{ wsUrl: 'ws://10.79.0.77:18789' }])
+    const more = ear.next(has('10.79.0.78'))
+    ip('-n', one, 'addr', 'add', '10.79.0.78/24', 'dev', LAN)
+    t.ok(has('10.79.0.77')(await more), 'beside the other one')
+    const less = ear.next(({ answers }) => answers.some(({ ttl }) => ttl === 0))
+    ip('-n', one, 'addr', 'del', '10.79.0.78/24', 'dev', LAN)
+    t.same((await less).answers.map(brief), [`A ${label}.local 10.79.0.78`])
+    const goodbyes = ear
+      .heard()
+      .flatMap(({ answers }) => answers.filter(({ type, ttl }) => type === 'PTR' && ttl === 0))
+    t.same(goodbyes, [], 'and all the while it is announced')
   })
 
   t.test('over IPv6 as well, where the gateway listens on it', { buffered: true }, async (t) => {
