@@ -1,4 +1,5 @@
 import { hostname, type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
+import { isLoopback } from '../auth/addresses.ts'
 import { Announcer } from './announcer.ts'
 import { type Network, networksOf } from './networks.ts'
 import { type Announced, hostLabel, hostName, instanceName, LOCAL, SERVICE } from './records.ts'
@@ -19,7 +20,7 @@ export interface AdvertiserState {
   /** Names by network; a network that is still being asked is missing. */
   announced: { network: string; name: string }[]
   /** Why a network, or all of them, hear nothing. */
-  problems: { network?: string; reason: string }[]
+  problems: { network?: string; reason: string; fix?: string }[]
 }
 
 /** How soon a new address is announced. */
@@ -42,9 +43,7 @@ export class Advertiser {
     this.#look()
     this.#timer = setInterval(() => this.#look(), LOOK_MS).unref()
     if (this.#announcers.size > 0) return
-    const { reason } = nowhere(this.#options.listening)
-    const fix = 'openclaw config set gateway.bind lan'
-    this.#options.log.warn({ reason, fix }, 'the gateway is announced on no network')
+    this.#options.log.warn(nowhere(this.#options.listening), 'the gateway is announced on no network')
   }
 
   /** Says goodbye everywhere. */
@@ -134,8 +133,9 @@ function labelOf(about: Announced): string {
   return instanceName(about).replace(`.${SERVICE}.${about.domain}`, '')
 }
 
-function nowhere(listening: readonly string[]): { reason: string } {
-  return { reason: `it listens on ${listening.join(' and ')} only, where multicast reaches nobody` }
+function nowhere(listening: readonly string[]): { reason: string; fix?: string } {
+  if (!listening.every(isLoopback)) return { reason: 'it listens on no network that is up and has multicast' }
+  return { reason: `it listens on ${listening.join(' and ')} only`, fix: 'openclaw config set gateway.bind lan' }
 }
 
 function interfacesNow(): NodeJS.Dict<NetworkInterfaceInfo[]> {

@@ -94,7 +94,8 @@ function tests(): void {
 
   t.test('two gateways that ask for one name in the same moment agree on who has it', { buffered: true }, async (t) => {
     const [one, two, three] = makeLan(t, 3)
-    await Promise.all([startOnLan(t, one), startOnLan(t, two)])
+    const gateways = await Promise.all([startOnLan(t, one), startOnLan(t, two)])
+    await Promise.all(gateways.map(({ said }) => said('announced on the local network')))
     const { beacons } = await discover(t, three, '--timeout', '6000')
     t.same(
       beacons.map(({ instanceName }) => instanceName),
@@ -202,7 +203,8 @@ function tests(): void {
       ip('-n', name, 'addr', 'add', `fd79::${n + 1}/64`, 'dev', LAN, 'nodad')
       ip('-n', name, 'addr', 'flush', 'dev', LAN, 'scope', 'global', 'to', '10.79.0.0/16')
     }
-    await startOnLan(t, one, { bind: 'custom', customBindHost: '::' })
+    const gateway = await startOnLan(t, one, { bind: 'custom', customBindHost: '::' })
+    await gateway.said('announced on the local network')
     const { beacons } = await discover(t, two, '--timeout', '4000')
     t.match(beacons, [{ host: `${label}.local`, wsUrl: 'ws://[fd79::1]:18789' }])
   })

@@ -17,8 +17,8 @@ function tests(): void {
     const [one, two, three] = makeLan(t, 3)
     const env = cleanEnv(tempDir(t))
     const probe = async (...words: string[]) => {
-      const text = await runOn(t, two, ['gateway', 'probe', '--ssh-auto', '--json', ...words], env)
-      return { text, ...JSON.parse(text.slice(text.indexOf('{'))) }
+      const { stdout, all } = await runOn(t, two, ['gateway', 'probe', '--ssh-auto', '--json', ...words], env)
+      return { all, ...JSON.parse(stdout) }
     }
     t.match(await probe(), {
       warnings: [{ code: 'ssh_auto_undecided' }, {}],
@@ -35,7 +35,7 @@ function tests(): void {
 
     writeFileSync(sshFile('known_hosts'), `${sshd.hostLine}\n`)
     const known = await probe(...words)
-    t.match(known.text, /^found 10\.79\.0\.1: trying it through ssh$/m, 'is said before anything is tried')
+    t.match(known.all, /^found 10\.79\.0\.1: trying it through ssh$/m, 'is said before anything is tried')
     t.match(known, { ok: true, primaryTargetId: 'sshTunnel', targets: [{ connect: { ok: true, rpcOk: true } }] })
     const without = await probe('--ssh-identity', sshd.identity)
     t.match(

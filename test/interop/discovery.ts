@@ -43,7 +43,7 @@ export async function discoveryTests(t: Test): Promise<void> {
     const words = ['unshare', '--mount', 'sh', '-c', WITH_AVAHI, 'sh', process.execPath, cli]
     const { exited, output } = onMachine(t, three, words, cleanEnv(tempDir(t)))
     await exited
-    const text = output()
+    const text = output('stdout')
     const { beacons } = JSON.parse(text.slice(text.indexOf('{\n'), text.lastIndexOf('}') + 1)) as Discovered
     const host = `${hostLabel(hostname())}-2.local`
     t.match(
@@ -62,7 +62,7 @@ cat > /run/dbus.conf <<END
 <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
 </busconfig>
 END
-dbus-daemon --config-file=/run/dbus.conf --nofork --nopidfile 2>&1 & bus=$!
+dbus-daemon --config-file=/run/dbus.conf --nofork --nopidfile 2>/dev/null & bus=$!
 until test -S /run/dbus/system_bus_socket; do sleep 0.05; done
 avahi-daemon --no-drop-root --no-rlimits --no-chroot >/dev/null 2>&1 & avahi=$!
 trap 'kill $bus $avahi' EXIT

@@ -61,7 +61,7 @@ export async function startOnLan(
     })
   configure(discovery)
   const distant = await within(t, machine, ['gateway', 'run'], env, 'is ready on')
-  return { ...distant, configure, cli: (...words) => runOn(t, machine, words, env) }
+  return { ...distant, configure, cli: async (...words) => (await runOn(t, machine, words, env)).stdout }
 }
 
 /** What `gateway discover` printed. */
@@ -73,12 +73,18 @@ export interface Discovered {
 /** Runs our `gateway discover` on a machine. */
 export async function discover(t: Test, machine: string, ...more: string[]): Promise<Discovered> {
   const env = { ...cleanEnv(tempDir(t)) }
-  return JSON.parse(await runOn(t, machine, ['gateway', 'discover', '--json', ...more], env))
+  const { stdout } = await runOn(t, machine, ['gateway', 'discover', '--json', ...more], env)
+  return JSON.parse(stdout)
 }
 
-/** Runs our command on a machine to its end; gives what it printed. */
-export async function runOn(t: Test, machine: string, args: string[], env: NodeJS.ProcessEnv): Promise<string> {
+/** Runs our command on a machine to its end; gives what it printed, and that with its warnings. */
+export async function runOn(
+  t: Test,
+  machine: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv
+): Promise<{ stdout: string; all: string }> {
   const { exited, output } = onMachine(t, machine, [process.execPath, MAIN, ...args], env)
   await exited
-  return output()
+  return { stdout: output('stdout'), all: output() }
 }
