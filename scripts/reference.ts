@@ -4,12 +4,12 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The version of the reference implementation that interop and bench compare with. */
-export const REFERENCE_VERSION = '2026.9.6'
+const REFERENCE_VERSION = '2026.9.6'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 
 /** The folder that holds, or will hold, the reference implementation. */
-export function referenceDir(env: NodeJS.ProcessEnv = process.env): string {
+function referenceDir(env: NodeJS.ProcessEnv = process.env): string {
   return path.resolve(env.OPENCLAW_REFERENCE_DIR ?? path.join(root, 'node_modules/.cache/openclaw-reference'))
 }
 

@@ -38,7 +38,7 @@ export async function runTap(args: readonly string[]): Promise<Tally> {
 }
 
 /** Counts the innermost named tests of raw TAP; a skipped test counts as neither. */
-export function countTests(tap: string): Tally {
+function countTests(tap: string): Tally {
   const tally = { passed: 0, failed: 0 }
   // One entry an open subtest, by indentation: whether a named test inside it was counted, and whether one failed.
   const open: { indent: number; named: boolean; failed: boolean }[] = []

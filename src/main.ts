@@ -75,7 +75,9 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     { buildApp },
     { openMain, openPrivate, openProxy, ListenerFailed },
     { expose, learnName },
-    { PortTaken }
+    { PortTaken },
+    { Stability },
+    { writeBundle }
   ] = await Promise.all([
     import('./store/lock.ts'),
     import('./store/database.ts'),
@@ -83,7 +85,9 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     import('./app.ts'),
     import('./listeners.ts'),
     import('./exposure.ts'),
-    import('./port-owner.ts')
+    import('./port-owner.ts'),
+    import('./rpc/stability.ts'),
+    import('./rpc/stability-bundle.ts')
   ])
   let lock = lockState(stateDir, process.pid)
   // A command that works on the state of a stopped gateway holds it for a moment.
@@ -101,11 +105,22 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     flush
   } = await openLog({ stateDir, level: config.logLevel, tty: process.stdout.isTTY === true })
   const opened: Server[] = []
+  let stability = new Stability()
+  const fatal = (error: unknown, reason: string) => {
+    log.fatal({ err: error }, 'the gateway ends by an error')
+    flush()
+    writeBundle(stateDir, reason, error, stability.snapshot({ limit: 1_000 }))
+  }
+  const uncaught = (error: Error, origin: string) =>
+    fatal(error, origin === 'uncaughtException' ? 'uncaught' : 'rejection')
+  // A monitor only looks: the process ends as it would without.
+  process.on('uncaughtExceptionMonitor', uncaught)
   try {
     const db = openDatabase(join(stateDir, 'gateway.sqlite'))
     const { env, flags } = options
     const load = () => loadConfig({ env, paths: config.paths, flags })
     const app = await buildApp(config, { db, log, logFile, env, load })
+    stability = app.stability
     await app.ready()
     const targets = listenTargets(config.gateway, {
       loopbackWorks: config.gateway.bind !== 'auto' || (await canBind('127.0.0.1')),
@@ -125,19 +140,23 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
       await close()
       throw error
     }
-    await openPrivate(app, 'local', config.paths.localSocket, opened).catch((err) =>
+    await openPrivate(app, 'local', config.paths.localSocket, opened).catch((err) => {
       log.error({ err }, 'local socket failed')
-    )
+      app.stability.record('listener.failed', { surface: 'local', reason: err.code })
+    })
     const exposure = await expose(app, opened)
     app.exposure = exposure
     const stopLearning = learnName(app)
     for (const warning of config.warnings) log.warn(warning)
     log.info({ port, bind: config.gateway.bind, auth: auth.mode }, 'ready')
+    app.stability.record('gateway.started', { durationMs: app.health.uptimeMs })
     await welcome(app, options)
     // A start leaves 11 MB of garbage, which V8 would keep for as long as nobody comes.
     setTimeout(() => globalThis.gc?.({ type: 'major', flavor: 'last-resort', execution: 'sync' }), SETTLED_MS).unref()
 
-    log.info({ signal: await stopped }, 'stopping')
+    const signal = await stopped
+    log.info({ signal }, 'stopping')
+    app.stability.record('gateway.stopping', { reason: signal })
     stopLearning()
     await Promise.all([app.drain(), exposure?.stop()])
     await close()
@@ -151,8 +170,10 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'LISTEN_REFUSED') throw new Refused(message, EXIT_CONFIG)
     if (code === 'EADDRNOTAVAIL' || code === 'EACCES') throw new Refused(`cannot listen: ${message}`, 1)
+    fatal(error, 'failed')
     throw error
   } finally {
+    process.off('uncaughtExceptionMonitor', uncaught)
     flush()
     lock.release()
   }

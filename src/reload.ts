@@ -37,6 +37,8 @@ export interface ReloadDeps {
   log: FastifyBaseLogger
   /** Called after a configuration came into force. */
   applied(keys: readonly string[]): void
+  /** Called when the configuration as it is now cannot come into force. */
+  refused(): void
   /** Called when somebody edited the file, and the edit was taken. */
   edited(): void
 }
@@ -105,7 +107,10 @@ export class Reloader {
     } catch (error) {
       if (!(error instanceof ConfigError)) log.error({ err: error }, 'configuration not read')
       const { message, fix } = error instanceof ConfigError ? error : unread
-      if (message !== this.#problem) log.error({ problem: message, fix: fix.command }, 'configuration not applied')
+      if (message !== this.#problem) {
+        log.error({ problem: message, fix: fix.command }, 'configuration not applied')
+        this.#deps.refused()
+      }
       this.#problem = message
       return { ok: false, message, fix }
     } finally {

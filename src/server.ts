@@ -17,7 +17,7 @@ const STRANGERS_PER_ADDRESS = 1_024
 const MAX_SOCKETS = 16_384
 
 /** A listen that this configuration must not do; nothing was opened. */
-export class ListenRefused extends Error {
+class ListenRefused extends Error {
   readonly code = 'LISTEN_REFUSED'
 }
 

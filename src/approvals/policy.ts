@@ -7,7 +7,7 @@ import type { AgentApprovals, Approvals, Rule, Settings } from './schema.ts'
 import { commandsOf } from './script.ts'
 
 /** What a host does that nobody has configured: the reference's baseline. */
-export const BASELINE: Settings = { security: 'full', ask: 'off', askFallback: 'deny', autoAllowSkills: false }
+const BASELINE: Settings = { security: 'full', ask: 'off', askFallback: 'deny', autoAllowSkills: false }
 
 /** Whose rules hold for a command that names no agent. */
 export const DEFAULT_AGENT = 'main'

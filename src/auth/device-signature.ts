@@ -43,7 +43,7 @@ export function verifyDevice(
 }
 
 /** The texts a device may have signed, newest layout first. */
-export function signedPayloads(params: ConnectParams, claim: DeviceClaim): string[] {
+function signedPayloads(params: ConnectParams, claim: DeviceClaim): string[] {
   const auth = params.auth ?? {}
   const token = auth.token || auth.deviceToken || auth.bootstrapToken || ''
   const { client } = params

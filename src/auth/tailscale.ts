@@ -38,7 +38,7 @@ export async function tailscaleIdentity(
 }
 
 /** Decodes an RFC 2047 Q-encoded header value in UTF-8; plain text stays, anything else is undefined. */
-export function decodeHeader(text: string): string | undefined {
+function decodeHeader(text: string): string | undefined {
   if (!text.includes('=?')) return text
   const words = text.split(/(?<=\?=)\s+(?==\?)/)
   const decoded = words.map((word) => /^=\?utf-8\?q\?([!-<>@-~]*(?:=[0-9a-f]{2}[!-<>@-~]*)*)\?=$/i.exec(word)?.[1])

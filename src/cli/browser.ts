@@ -16,7 +16,7 @@ export async function openBrowser(url: string, env: NodeJS.ProcessEnv): Promise<
 }
 
 /** The program that opens a URL, or undefined where nobody would see it. */
-export function browserCommand(env: NodeJS.ProcessEnv, platform: string): [string, ...string[]] | undefined {
+function browserCommand(env: NodeJS.ProcessEnv, platform: string): [string, ...string[]] | undefined {
   // Over SSH, a browser would open on a screen where nobody sits.
   if (env.SSH_CONNECTION || env.SSH_TTY) return undefined
   if (platform === 'darwin') return ['open']

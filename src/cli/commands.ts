@@ -46,6 +46,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   { name: 'nodes', summary: 'See, approve and use the machines lent to it', load: () => import('./commands/nodes.ts') },
   { name: 'node', summary: 'Let a gateway run commands on this machine', load: () => import('./commands/node.ts') },
   { name: 'audit', summary: 'Show who came in and who was turned away', load: () => import('./commands/audit.ts') },
+  { name: 'logs', summary: "Show the gateway's log; --follow stays", load: () => import('./commands/logs.ts') },
   {
     name: 'doctor',
     summary: 'Find what is wrong, and mend it',
@@ -58,6 +59,12 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   { name: 'config', summary: 'Read and change the configuration', load: () => import('./commands/config.ts') },
   { name: 'auth', summary: 'Explain which credential is sent where', load: () => import('./commands/auth.ts') },
+  {
+    name: 'onboard',
+    summary: 'The older name of setup',
+    hidden: true,
+    load: () => import('./commands/setup.ts')
+  },
   {
     name: 'daemon',
     summary: 'The older name of what gateway does with its service',

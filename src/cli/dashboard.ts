@@ -1,4 +1,5 @@
 import type { Connection } from '../client/connect.ts'
+import type { SshRoute } from '../client/ssh/route.ts'
 import { isLoopbackUrl } from '../client/url-policy.ts'
 import { loadConfig } from '../config/load.ts'
 import { placesOf } from './gateway-call.ts'
@@ -16,6 +17,8 @@ export interface Dashboard {
   expiresAtMs: number
   /** Reports whether the link works only on the gateway's own host. */
   loopback: boolean
+  /** The way to the gateway's host, where the link leads through a tunnel that has to be opened first. */
+  route: SshRoute | undefined
 }
 
 interface LaunchLink {
@@ -43,6 +46,24 @@ export async function dashboardOf(io: Io, { client, endpoint }: Connection, time
     wsUrl: base.href.replace(/\/$/, ''),
     port: Number(base.port || (base.protocol === 'wss:' ? 443 : 80)),
     expiresAtMs: link.expiresAtMs,
-    loopback: isLoopbackUrl(base)
+    loopback: isLoopbackUrl(base),
+    route: endpoint.kind === 'url' && endpoint.tunnel?.opens === true ? endpoint.tunnel.route : undefined
+  }
+}
+
+/** The same link at another port of this host, where a tunnel to the gateway begins. */
+export function atPort(link: Dashboard, port: number): Dashboard {
+  const moved = (text: string): string => {
+    const url = new URL(text)
+    url.port = String(port)
+    return url.href
+  }
+  const { httpUrl, browserUrl, wsUrl } = link
+  return {
+    ...link,
+    httpUrl: moved(httpUrl),
+    browserUrl: moved(browserUrl),
+    wsUrl: moved(wsUrl).replace(/\/$/, ''),
+    port
   }
 }

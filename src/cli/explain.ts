@@ -1,8 +1,8 @@
 import { nobodyListens } from '../client/connect.ts'
 import { ConnectFailure } from '../client/connect-failure.ts'
-import { GatewayError, refusalDetails } from '../client/core.ts'
 import type { CredentialSource, Credentials, Destination } from '../client/credentials.ts'
 import { ClientError } from '../client/errors.ts'
+import { GatewayError, isAnswer, refusalDetails } from '../client/gateway-error.ts'
 import { describeEndpoint, type Endpoint } from '../client/target.ts'
 import { isLoopbackUrl } from '../client/url-policy.ts'
 import { CliError } from './io.ts'
@@ -47,7 +47,7 @@ function explainConnect(failure: ConnectFailure): CliError {
       fix: 'pass a longer --timeout, in milliseconds'
     })
   }
-  if (['CONNECTION_FAILED', 'CONNECTION_LOST', 'PROTOCOL', 'CLOSED'].includes(reason.code)) {
+  if (!isAnswer(reason)) {
     return new CliError('GATEWAY_UNREACHABLE', `no connection to the gateway at ${where}: ${reason.message}`, {
       ...transport,
       fix: `check that a gateway listens there: curl ${where.replace(/^ws/, 'http')}/healthz`
@@ -114,6 +114,8 @@ function fixOf(error: GatewayError, endpoint?: Endpoint, credentials?: Credentia
       return 'pass --password, or set OPENCLAW_GATEWAY_PASSWORD'
     case 'AUTH_RATE_LIMITED':
       return `wait${error.retryAfterMs === undefined ? '' : ` ${Math.ceil(error.retryAfterMs / 1000)} s`}; too many wrong attempts came from this address`
+    case 'AUTH_BOOTSTRAP_TOKEN_INVALID':
+      return 'make another setup code: openclaw qr (on the gateway host)'
     case 'PAIRING_REQUIRED':
       return `openclaw devices approve ${details.requestId ?? ''} (on the gateway host)`
     case 'MISSING_SCOPE':

@@ -1,7 +1,7 @@
 import { certificateText } from '../client/certificate.ts'
 import { type Connection, nobodyListens } from '../client/connect.ts'
-import { type GatewayError, refusalDetails } from '../client/core.ts'
 import { ClientError } from '../client/errors.ts'
+import { type GatewayError, isAnswer, refusalDetails } from '../client/gateway-error.ts'
 import type { Endpoint } from '../client/target.ts'
 
 /** One thing that is so, is not so, or cannot be told from here, and how that is known. */
@@ -59,7 +59,7 @@ export function factsOfFailure(error: GatewayError, endpoint: Endpoint): Facts {
     if (own.startsWith('TLS_')) return { ...there, tls: no(message) }
     return own === 'EDGE_LOGIN_REQUIRED' ? { ...there, tls: encrypted(facts), auth: no(message) } : there
   }
-  if (!wasReached(error)) return facts
+  if (!isAnswer(error)) return facts
   const reached: Facts = {
     ...facts,
     process: yes('it answers'),
@@ -80,13 +80,6 @@ export function factsOfNothing(why: string): Facts {
   const nothing = unknown(`nothing was tried (${why})`)
   return { process: nothing, port: nothing, tls: nothing, auth: nothing, scope: nothing, rpc: nothing }
 }
-
-/** Reports whether an error is a gateway's own answer. */
-export function wasReached(error: GatewayError): boolean {
-  return !LOCAL.has(error.code)
-}
-
-const LOCAL = new Set<GatewayError['code']>(['CONNECTION_FAILED', 'CONNECTION_LOST', 'TIMEOUT', 'CLOSED', 'PROTOCOL'])
 
 function encrypted({ tls }: Facts): Fact {
   return tls.state === 'unknown' ? yes('its certificate was accepted') : tls

@@ -109,7 +109,7 @@ export async function withGateway<T>(
     }
   }
   const run = async (): Promise<T> => {
-    const connection = await connectPatiently(connectOptions, patience)
+    const connection = await connectPatiently(io, connectOptions, patience)
     try {
       return await work(connection)
     } finally {

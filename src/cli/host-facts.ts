@@ -4,7 +4,7 @@ import { listenTargets } from '../auth/bind-policy.ts'
 import { loadConfig } from '../config/load.ts'
 import { readSnapshot } from '../config/snapshot.ts'
 import type { Config } from '../config/types.ts'
-import { portOwner } from '../port-owner.ts'
+import { portOwner, programOf } from '../port-owner.ts'
 import { accepts } from './doctor/running.ts'
 import { placesOf } from './gateway-call.ts'
 import type { Io } from './io.ts'
@@ -67,8 +67,7 @@ function localGateway({ gateway }: Config): LocalGateway {
 export async function portFacts(port: number) {
   const [owner, taken] = await Promise.all([portOwner(port), accepts({ host: '127.0.0.1', port })])
   const busy = owner !== undefined || taken
-  // The program's name alone: its arguments may hold a secret.
-  const listeners = owner === undefined ? [] : [{ pid: owner.pid, command: owner.command.split(' ', 1)[0] ?? '' }]
+  const listeners = owner === undefined ? [] : [{ pid: owner.pid, command: programOf(owner) }]
   return { port, status: busy ? ('busy' as const) : ('free' as const), listeners }
 }
 

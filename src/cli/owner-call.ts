@@ -39,7 +39,7 @@ export async function asOwner<T>(
         return work({ ask, owner: endpoint.kind === 'socket' })
       })
     } catch (error) {
-      if (reached || !(await here(io, options))) throw error
+      if (reached || !(await meansThisHost(io, options))) throw error
       const { openOffline } = await import('./offline.ts')
       const { stateDir } = placesOf(io).paths
       const state = await openOffline(stateDir)
@@ -72,8 +72,11 @@ async function workOffline<T>(
   }
 }
 
-// The state of this host is meant unless something says otherwise. A configuration that cannot be read says nothing.
-async function here(io: Io, { url, port, token, password }: TargetOptions): Promise<boolean> {
+/**
+ * Reports whether a command means the gateway of this host: it does unless something says otherwise. A configuration that
+ * cannot be read says nothing.
+ */
+export async function meansThisHost(io: Io, { url, port, token, password }: TargetOptions): Promise<boolean> {
   if ([url, port, token, password].some((given) => given !== undefined)) return false
   const { paths, env } = placesOf(io)
   if (env.OPENCLAW_GATEWAY_URL?.trim()) return false

@@ -29,7 +29,7 @@ export function printAudit(io: Io, report: AuditReport, attempts: readonly Attem
   }
   const refused = attempts.filter((attempt) => attempt.refused === true).length
   if (refused > 0) io.stdout(`Tried without a credential: ${refused} of ${attempts.length} attempts were refused.`)
-  io.stdout(summary(report))
+  io.stdout(auditSummary(report))
 }
 
 function body({ title, detail, remediation, fix }: Finding, label: string): string {
@@ -39,7 +39,8 @@ function body({ title, detail, remediation, fix }: Finding, label: string): stri
   return lines.join('\n')
 }
 
-function summary({ summary: { critical, warn, info }, suppressedFindings }: AuditReport): string {
+/** How many findings there are, in a line. */
+export function auditSummary({ summary: { critical, warn, info }, suppressedFindings }: AuditReport): string {
   const hidden = suppressedFindings === undefined ? '' : `, ${suppressedFindings.length} hidden`
   if (critical + warn + info === 0) return 'Nothing found: this gateway is closed to everybody but you.'
   return `${critical} critical, ${plural(warn, 'warning')}, ${info} to know${hidden}`

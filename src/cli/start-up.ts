@@ -6,12 +6,13 @@ import { refusalDetails } from '../client/gateway-error.ts'
 import { describeEndpoint } from '../client/target.ts'
 import { isUpgradeUnavailable } from '../client/upgrade-refusal.ts'
 import { runningGateway } from './doctor/running.ts'
-import { CliError } from './io.ts'
+import { CliError, type Io } from './io.ts'
 
 const RESTART = 1012
 
 /** Connects; for as long as `patienceMs`, a gateway that is only starting is tried again. A wrong credential never is. */
 export async function connectPatiently(
+  io: Io,
   options: ConnectOptions,
   { patienceMs, onWait }: { patienceMs: number; onWait(): void }
 ): Promise<Connection> {
@@ -21,7 +22,7 @@ export async function connectPatiently(
       return await connectConfigured(attempt === 0 ? options : { ...options, timeoutMs: left(deadline) })
     } catch (error) {
       if (!(error instanceof ConnectFailure)) throw error
-      const delay = await delayAfter(error, attempt, options)
+      const delay = await delayAfter(io, error, attempt, options)
       if (delay === undefined) throw error
       if (delay.ms >= left(deadline)) throw delay.starting === undefined ? error : stillStarting(error, delay.starting)
       onWait()
@@ -36,6 +37,7 @@ function left(deadline: number): number {
 
 // Undefined: time alone does not mend it. `starting`: how it is known that the gateway is no further.
 async function delayAfter(
+  io: Io,
   { reason, endpoint }: ConnectFailure,
   attempt: number,
   { paths }: ConnectOptions
@@ -48,7 +50,19 @@ async function delayAfter(
   const own = endpoint.source === 'local socket' || endpoint.source === 'local loopback'
   if (!own || !nobodyListens(reason)) return undefined
   const { running, pid } = await runningGateway(paths)
-  return running ? { ms, starting: `pid ${pid} holds the state folder, and does not listen yet` } : undefined
+  if (running) return { ms, starting: `pid ${pid} holds the state folder, and does not listen yet` }
+  const service = await runningService(io)
+  return service === undefined ? undefined : { ms, starting: `${service} runs, and does not listen yet` }
+}
+
+// A process that a service has just begun needs a moment to say anything at all.
+async function runningService(io: Io): Promise<string | undefined> {
+  const { gatewayService } = await import('./service/gateway.ts')
+  const service = await gatewayService(io).catch(() => undefined)
+  if (service === undefined) return undefined
+  const { installed, name, runtime } = service.status
+  const other = service.drift.some(({ what }) => what === 'state' || what === 'config')
+  return installed && !other && runtime.status === 'running' ? name : undefined
 }
 
 function stillStarting(failure: ConnectFailure, evidence: string): CliError {

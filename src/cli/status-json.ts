@@ -4,7 +4,7 @@ import type { HostFacts, portFacts } from './host-facts.ts'
 import type { GatewayReport } from './status.ts'
 
 /** What a failed look comes to, in the reference's words and with our own beside them. */
-export function failureJson({ error }: Pick<GatewayReport, 'error'>) {
+function failureJson({ error }: Pick<GatewayReport, 'error'>) {
   if (error === undefined) return { error: null }
   const { code, message, fix } = error
   return { error: message, errorCode: code, ...(fix === undefined ? {} : { fix }) }

@@ -146,8 +146,9 @@ async function look(
     )
   } catch (error) {
     if (!(error instanceof CliError)) throw error
-    const [{ ConnectFailure }, { factsOfFailure, wasReached }] = await Promise.all([
+    const [{ ConnectFailure }, { isAnswer }, { factsOfFailure }] = await Promise.all([
       import('../client/connect-failure.ts'),
+      import('../client/gateway-error.ts'),
       import('./facts.ts')
     ])
     if (!(error.cause instanceof ConnectFailure)) throw error
@@ -156,7 +157,7 @@ async function look(
     const report: GatewayReport = {
       url: describeEndpoint(endpoint),
       urlSource: endpoint.source,
-      reachable: wasReached(reason),
+      reachable: isAnswer(reason),
       capability: code === 'PAIRING_REQUIRED' ? 'pairing_pending' : 'unknown',
       facts: factsOfFailure(reason, endpoint),
       ...(code === 'GATEWAY_STARTING' ? { readiness: 'still-starting' as const } : {}),

@@ -35,6 +35,13 @@ export class GatewayError extends Error {
   }
 }
 
+/** Reports whether an error is a gateway's own answer, and not what happened on the way to it. */
+export function isAnswer({ code }: Pick<GatewayError, 'code'>): boolean {
+  return !LOCAL.has(code)
+}
+
+const LOCAL = new Set<GatewayError['code']>(['CONNECTION_FAILED', 'CONNECTION_LOST', 'TIMEOUT', 'CLOSED', 'PROTOCOL'])
+
 /** The parts of a refusal's details that any client may act on. */
 export interface RefusalDetails {
   code?: string

@@ -6,7 +6,7 @@ import { type Env, envValue } from './paths.ts'
 import { validate } from './validate.ts'
 
 /** The environment's overrides of the configuration (R29), as JSON Schema for env-schema. */
-export const ENV_SCHEMA = {
+const ENV_SCHEMA = {
   type: 'object',
   properties: {
     OPENCLAW_GATEWAY_PORT: { type: 'integer', minimum: 1, maximum: 65535 },

@@ -130,7 +130,7 @@ function refusal(context: Context, at: KeyPath, chain: readonly string[], messag
 }
 
 /** Merges objects key by key; arrays are joined, and any other value of `over` replaces that of `under`. */
-export function deepMerge(under: unknown, over: unknown): unknown {
+function deepMerge(under: unknown, over: unknown): unknown {
   if (Array.isArray(under) && Array.isArray(over)) return [...under, ...over]
   if (!isObject(under) || !isObject(over)) return over
   const merged: Record<string, unknown> = { ...under }

@@ -27,7 +27,7 @@ const ref = <S extends string, I extends object>(source: S, id: I) =>
   }) as const
 
 /** A string, or a reference to a secret that lives elsewhere. */
-export const SECRET_INPUT = {
+const SECRET_INPUT = {
   anyOf: [
     text,
     ref('env', { type: 'string', pattern: ENV_ID } as const),
@@ -218,7 +218,7 @@ export const GATEWAY_SCHEMA = {
 } as const
 
 /** The keys of the `discovery` section, all of which this gateway honours. */
-export const DISCOVERY_SCHEMA = {
+const DISCOVERY_SCHEMA = {
   type: 'object',
   additionalProperties: false,
   properties: {
@@ -236,9 +236,6 @@ export const SECTIONS = { gateway: GATEWAY_SCHEMA, discovery: DISCOVERY_SCHEMA }
 
 /** The `gateway` section as it stands in a file, validated. */
 export type GatewayInput = XStatic<typeof GATEWAY_SCHEMA>
-
-/** A secret as it stands in a file: its text, or a reference. */
-export type SecretInput = XStatic<typeof SECRET_INPUT>
 
 /** Keys of the reference that this gateway does not honour: a warning. */
 export const UNSUPPORTED: ReadonlySet<string> = new Set([

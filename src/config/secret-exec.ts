@@ -22,7 +22,7 @@ export async function readFromExec(
 }
 
 /** The provider's program, once it is known to be one that only this user (or root) can change. */
-export async function trustedCommand(provider: Record<string, unknown>, home: string): Promise<string> {
+async function trustedCommand(provider: Record<string, unknown>, home: string): Promise<string> {
   if (typeof provider.command !== 'string') throw new Error('the provider has no command')
   const command = provider.command.startsWith('~') ? expand(provider.command, home) : provider.command
   if (!isAbsolute(command)) throw new Error(`command ${command} must be an absolute path`)

@@ -69,7 +69,7 @@ export function interpret(raw: string, configPath: string, env: Env): ConfigSour
 }
 
 /** The hash by which a reader names the text it has read. */
-export function hashOf(raw: string): string {
+function hashOf(raw: string): string {
   return createHash('sha256').update(raw).digest('hex')
 }
 

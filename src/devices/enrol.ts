@@ -12,7 +12,7 @@ import type { PairingNews } from './news.ts'
 import { pendingOf } from './requests.ts'
 
 /** Devices that rules paired, in all. Whoever has to go comes back the way they came. */
-export const MAX_BY_RULE = 1_000
+const MAX_BY_RULE = 1_000
 
 // Apps that are a node and an operator at once, and get both tokens when they come as a node.
 const PHONES: ReadonlySet<string> = new Set(['openclaw-ios', 'openclaw-android'])

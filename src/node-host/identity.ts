@@ -7,7 +7,7 @@ import { createAtomically } from '../config/write.ts'
 import { NodeHostError } from './errors.ts'
 
 /** Where a state folder keeps the node's key: one for each folder, whatever gateway it connects to. */
-export function identityPath(stateDir: string): string {
+function identityPath(stateDir: string): string {
   return join(stateDir, 'node', 'identity.json')
 }
 

@@ -50,7 +50,7 @@ const DRAIN_MS = 300
 const MAX_INPUT_BACKLOG = 1_048_576
 
 /** The exit code of a run that took too long, as `timeout` reports it. */
-export const TIMED_OUT = 124
+const TIMED_OUT = 124
 
 /** Runs a program as the leader of a process group of its own, so that all it starts can be ended with it. */
 export function runProgram(run: ProgramRun): Promise<ProgramResult> {

@@ -15,7 +15,7 @@ export interface Answer<Run> {
 }
 
 /** How many answers are remembered, how long, and how much memory they may take. */
-export const MEMORY = { answers: 8_192, ageMs: 10 * 60_000, bytes: 8_388_608, one: 262_144 } as const
+const MEMORY = { answers: 8_192, ageMs: 10 * 60_000, bytes: 8_388_608, one: 262_144 } as const
 
 /**
  * What became of requests, by their idempotency keys, so that a request that comes again does not run again (D14). What

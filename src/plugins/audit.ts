@@ -32,6 +32,7 @@ async function auditPlugin(app: FastifyInstance): Promise<void> {
       app.trail.record({ ...attempt, outcome: 'denied', reason, detail })
       const { kind, address, listener, client } = attempt
       if (!refusals.first(`${kind} ${reason} ${address}`)) return
+      if (reason === 'rate_limited') app.stability.record('auth.lockout', { surface: kind })
       app.log.warn({ address, listener, client, reason, detail, expected: failure?.expected }, `${kind} refused`)
     }
   }

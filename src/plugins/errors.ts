@@ -96,6 +96,8 @@ async function errors(app: FastifyInstance): Promise<void> {
       return reply.code(500).send({ error: { message: 'internal error', type: 'api_error' } })
     }
     if (status === 413) {
+      const { bodyLimit } = request.routeOptions
+      app.stability.record('payload.large', { surface: 'http', action: 'rejected', limitBytes: bodyLimit })
       return reply
         .code(413)
         .header('connection', 'close')
@@ -135,4 +137,4 @@ function seconds(ms: number): number {
   return Math.max(1, Math.ceil(ms / 1000))
 }
 
-export default fp(errors, { name: 'errors', fastify: '5.x' })
+export default fp(errors, { name: 'errors', dependencies: ['state'], fastify: '5.x' })

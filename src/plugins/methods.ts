@@ -11,6 +11,7 @@ import { auditMethods } from '../rpc/methods/audit.ts'
 import { configMethods } from '../rpc/methods/config.ts'
 import { deviceTokenMethods } from '../rpc/methods/device-tokens.ts'
 import { deviceMethods } from '../rpc/methods/devices.ts'
+import { diagnosticMethods } from '../rpc/methods/diagnostics.ts'
 import { type NodeInvoke, policyMethods } from '../rpc/methods/exec-approvals.ts'
 import { logMethods } from '../rpc/methods/logs.ts'
 import { nodeEventMethods } from '../rpc/methods/node-events.ts'
@@ -82,6 +83,7 @@ async function methods(app: FastifyInstance, { env, logFile }: MethodsOptions): 
       ...system,
       ...config,
       ...logMethods({ file: logFile }),
+      ...diagnosticMethods({ stability: app.stability }),
       ...deviceMethods(pairing),
       ...deviceTokenMethods(pairing),
       ...upgradeMethods(pairing),

@@ -12,8 +12,8 @@ export interface ReloadOptions {
 
 /** Applies edits of the configuration while the gateway runs. */
 async function reload(app: FastifyInstance, { load }: ReloadOptions): Promise<void> {
-  const { live, log, trail, hub } = app
-  const reloader = load && new Reloader({ live, load, log, applied, edited })
+  const { live, log, trail, hub, stability } = app
+  const reloader = load && new Reloader({ live, load, log, applied, refused, edited })
   app.decorate('reloader', reloader)
   app.addHook('onReady', async () => reloader?.start())
   const watches = () => reloader?.state.mode === 'hybrid'
@@ -25,8 +25,13 @@ async function reload(app: FastifyInstance, { load }: ReloadOptions): Promise<vo
 
   function applied(keys: readonly string[]): void {
     log.level = live.config.logLevel
+    stability.record('config.reload', { outcome: 'applied' })
     const kind = keys.some((key) => /^gateway\.auth\.(token|password)$/.test(key)) ? 'secret.rotated' : 'access.changed'
     trail.record({ kind, outcome: 'changed', address: 'local', who: 'configuration', detail: keys.join(', ') })
+  }
+
+  function refused(): void {
+    stability.record('config.reload', { outcome: 'refused' })
   }
 
   async function edited(): Promise<void> {

@@ -23,6 +23,7 @@ import { LIMITS } from '../rpc/limits.ts'
 import { PreauthSockets } from '../rpc/preauth.ts'
 import { Presence, selfEntry } from '../rpc/presence.ts'
 import { Quota } from '../rpc/quota.ts'
+import { Stability } from '../rpc/stability.ts'
 import { SystemEvents } from '../rpc/system-events.ts'
 import { ApprovalStore } from '../store/approvals.ts'
 import { DeviceStore } from '../store/devices.ts'
@@ -49,7 +50,8 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   const trail = new Trail(db, app.log)
   const tailnet = new Tailnet({ env, socket: config.gateway.tailscale.socket }, app.log)
   const hub = new Hub()
-  const health = new Health()
+  const stability = new Stability()
+  const health = new Health((eventLoop) => stability.sampled(eventLoop))
   const presence = new Presence(hub, selfEntry(server))
   const waiting = new PreauthSockets(LIMITS.handshakeMs)
   const news = new PairingNews({
@@ -93,6 +95,7 @@ async function state(app: FastifyInstance, { config, db, env }: StateOptions): P
   app.decorate('authority', authority)
   // After the answer is on its way: the caller may have made the change that ends its own socket.
   live.onChange(() => setImmediate(() => authority.review()))
+  app.decorate('stability', stability)
   app.decorate('health', health)
   app.decorate('presence', presence)
   app.decorate('waiting', waiting)
@@ -150,6 +153,8 @@ declare module 'fastify' {
     /** Ends sockets and streams whose authority ends. */
     authority: Authority
     health: Health
+    /** What happened to the process lately. */
+    stability: Stability
     presence: Presence
     systemEvents: SystemEvents
     /** Sockets without a caller. */

@@ -1,5 +1,5 @@
 /** Error codes of a response frame. */
-export const ERROR_CODES = ['INVALID_REQUEST', 'NOT_PAIRED', 'FORBIDDEN', 'UNAVAILABLE', 'NOT_FOUND'] as const
+const ERROR_CODES = ['INVALID_REQUEST', 'NOT_PAIRED', 'FORBIDDEN', 'UNAVAILABLE', 'NOT_FOUND'] as const
 
 /** One error code of a response frame. */
 export type ErrorCode = (typeof ERROR_CODES)[number]

@@ -6,7 +6,7 @@ const text = Type.String({ minLength: 1 })
 const closed = { additionalProperties: false } as const
 
 /** Client ids the protocol knows. */
-export const CLIENT_IDS = [
+const CLIENT_IDS = [
   'webchat-ui',
   'openclaw-control-ui',
   'openclaw-browser-copilot',
@@ -27,7 +27,7 @@ export const CLIENT_IDS = [
 ] as const
 
 /** Client modes the protocol knows. */
-export const CLIENT_MODES = ['webchat', 'cli', 'ui', 'backend', 'node', 'worker', 'probe', 'test'] as const
+const CLIENT_MODES = ['webchat', 'cli', 'ui', 'backend', 'node', 'worker', 'probe', 'test'] as const
 
 /** How a client introduces itself. */
 export const ClientInfo = Type.Object(

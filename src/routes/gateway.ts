@@ -30,6 +30,7 @@ export default async function gateway(app: FastifyInstance): Promise<void> {
   const host: ConnectionHost = {
     registry,
     log: app.log,
+    stability: app.stability,
     handshake: async (params, connection) => {
       const attempt = { ...attemptOf(connection), client: clientId(params) }
       try {

@@ -10,6 +10,7 @@ import { errorShape, resolveMethod, run } from './dispatch.ts'
 import { LIMITS } from './limits.ts'
 import type { Caller } from './method.ts'
 import type { Registry } from './registry.ts'
+import type { Stability } from './stability.ts'
 import { writeTogether } from './write-together.ts'
 
 /** The first frame's outcome: the caller and the hello to send, or a thrown `HandshakeRefusal`. */
@@ -28,6 +29,7 @@ export interface ConnectionHost {
   registry: Registry
   handshake: Handshake
   log: FastifyBaseLogger
+  stability: Pick<Stability, 'record'>
   opened(connection: Connection): void
   closed(connection: Connection): void
 }
@@ -87,7 +89,9 @@ export class Connection {
     })
     socket.on('close', () => host.closed(this))
     // A protocol error (too big, bad UTF-8, bad mask): `ws` closes with the right code by itself.
-    socket.on('error', () => {})
+    socket.on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') this.#tooLarge()
+    })
     this.send({
       type: 'event',
       event: 'connect.challenge',
@@ -145,8 +149,14 @@ export class Connection {
   #keepsUp(): boolean {
     if (!this.open) return false
     if (this.#socket.bufferedAmount <= LIMITS.hardBuffer) return true
+    this.#host.stability.record('connection.slow', { surface: 'websocket', limitBytes: LIMITS.hardBuffer })
     this.close('policy', 'slow consumer')
     return false
+  }
+
+  #tooLarge(): void {
+    const limitBytes = this.caller === undefined ? LIMITS.preauthPayload : LIMITS.payload
+    this.#host.stability.record('payload.large', { surface: 'websocket', action: 'rejected', limitBytes })
   }
 
   #message(data: RawData): void {

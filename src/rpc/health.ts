@@ -29,8 +29,11 @@ export class Health {
   #sampledAt = performance.now()
   #eventLoop: EventLoopHealth
   #degradedSince: number | null = null
+  readonly #sampled: (eventLoop: EventLoopHealth) => void
 
-  constructor() {
+  /** `sampled` hears every sample. */
+  constructor(sampled: (eventLoop: EventLoopHealth) => void) {
+    this.#sampled = sampled
     this.#delay.enable()
     this.#eventLoop = this.#sample(0)
   }
@@ -41,7 +44,10 @@ export class Health {
 
   eventLoop(): EventLoopHealth {
     const elapsed = performance.now() - this.#sampledAt
-    if (elapsed >= MIN_INTERVAL_MS) this.#eventLoop = this.#sample(elapsed)
+    if (elapsed >= MIN_INTERVAL_MS) {
+      this.#eventLoop = this.#sample(elapsed)
+      this.#sampled(this.#eventLoop)
+    }
     return this.#eventLoop
   }
 

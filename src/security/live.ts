@@ -87,7 +87,7 @@ function drift(facts: Facts, { status }: LiveFacts): Finding[] {
 }
 
 /** The TCP addresses of a list of listeners that others than this host can reach. */
-export function beyondLoopback(listeners: readonly string[]): string[] {
+function beyondLoopback(listeners: readonly string[]): string[] {
   return listeners.filter((listener) => {
     const host = parseAuthority(listener)?.host
     return host !== undefined && !isLoopbackHost(host)

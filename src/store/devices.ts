@@ -78,7 +78,7 @@ export interface Approval {
 const MAX_TOKENS = 8
 
 /** Requests that wait, in all. */
-export const MAX_REQUESTS = 100
+const MAX_REQUESTS = 100
 
 /** Devices, their grants, tokens (as digests) and requests, in SQLite. */
 export class DeviceStore {

@@ -28,7 +28,7 @@ export interface NamedToken {
 export type TokenInput = Pick<NamedToken, 'name' | 'scopes' | 'cidrs' | 'createdBy' | 'expiresAtMs'>
 
 /** Why a token was not made. */
-export interface TokenRefused {
+interface TokenRefused {
   refused: 'name-taken' | 'too-many'
 }
 

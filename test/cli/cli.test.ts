@@ -134,17 +134,68 @@ t.test('the command line', async (t) => {
     }
   })
 
-  t.test('completion scripts are valid, and complete commands and options', async (t) => {
+  // Each line as typed, up to where a person presses the tab key.
+  const lines: [line: string, offered: string[], not: string[]][] = [
+    ['openclaw ga', ['gateway'], ['health']],
+    ['openclaw --profile x gateway cal', ['call'], ['run']],
+    ['openclaw gateway call --par', ['--params'], []],
+    ['openclaw gateway --bi', ['--bind'], []],
+    ['openclaw gateway run --bind ', ['loopback', 'lan', 'tailnet', 'auto', 'custom'], ['--port']],
+    ['openclaw gateway run --bind l', ['loopback', 'lan'], ['tailnet']],
+    ['openclaw setup --mode remote --tailscale ', ['off', 'serve', 'funnel'], ['--mode']],
+    // A value that is the name of a command leads nowhere.
+    ['openclaw gateway call --url health --par', ['--params'], []],
+    ['openclaw completion ', ['bash', 'zsh', 'fish'], []],
+    ['openclaw audit --outcome d', ['denied'], ['changed']]
+  ]
+
+  t.test('bash completes commands, options and the values of options', async (t) => {
     const { stdout } = await cli(['completion', 'bash'], env)
+    const calls = [...lines.map(([line]) => line), 'openclaw gateway run --bind = lo', 'openclaw gateway run --bind =']
     const script = `${stdout}
-comp() { COMP_WORDS=(openclaw "$@"); COMP_CWORD=$#; COMPREPLY=(); _openclaw; echo "\${COMPREPLY[*]}"; }
-comp ga; comp --profile x gateway cal; comp gateway call --par; comp gateway --bi`
+comp() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _openclaw; echo "\${COMPREPLY[*]}"; }
+${calls.map((line) => `comp ${line.replace(/ $/, " ''")}`).join('\n')}`
     const bash = spawnSync('bash', ['-c', script], { encoding: 'utf8' })
     t.equal(bash.stderr, '')
-    t.equal(bash.stdout, 'gateway\ncall\n--params\n--bind\n')
-    t.match((await cli(['completion', 'zsh'], env)).stdout, /^#compdef openclaw/)
-    t.match((await cli(['completion', '--shell', 'fish'], env)).stdout, /-n '__openclaw_is gateway call' -l params/)
+    const answers = bash.stdout.split('\n').map((line) => line.split(' '))
+    offers(t, answers)
+    t.same(answers.slice(lines.length, -1), [['loopback'], ['loopback', 'lan', 'tailnet', 'auto', 'custom']])
   })
+
+  t.test('zsh completes the same', without('zsh'), async (t) => {
+    const { stdout } = await cli(['completion', 'zsh'], env)
+    t.match(stdout, /^#compdef openclaw/)
+    // What the completion system does with the lists, and nothing more.
+    const script = `compdef() {}; _files() {}
+_describe() { local name=\${argv[-1]} each; for each in "\${(@P)name}"; do offer "\${each%%:*}"; done }
+compadd() { local each; for each in "\${argv[@]:1}"; do offer "$each"; done }
+offer() { if [[ "$1" == "\${words[CURRENT]}"* ]]; then print -n -- "$1 "; fi }
+${stdout}
+comp() { words=("$@"); CURRENT=$#; _openclaw; print }
+${lines.map(([line]) => `comp ${line.replace(/ $/, " ''")}`).join('\n')}`
+    const zsh = spawnSync('zsh', ['-f', '-c', script], { encoding: 'utf8' })
+    t.equal(zsh.stderr, '')
+    offers(
+      t,
+      zsh.stdout.split('\n').map((line) => line.trim().split(' '))
+    )
+  })
+
+  t.test('fish completes the same', without('fish'), async (t) => {
+    const { stdout } = await cli(['completion', '--shell', 'fish'], env)
+    const asked = lines.map(([line]) => `complete -C '${line}'; echo @@`).join('\n')
+    const fish = spawnSync('fish', ['--no-config', '-c', `${stdout}\n${asked}`], { env, encoding: 'utf8' })
+    t.equal(fish.stderr, '')
+    const answers = fish.stdout.split('@@\n').map((text) => text.split('\n').map((line) => line.split('\t')[0]!))
+    offers(t, answers)
+  })
+
+  function offers(t: Test, answers: readonly (readonly string[])[]): void {
+    for (const [index, [line, offered, not]] of lines.entries()) {
+      for (const word of offered) t.ok(answers[index]!.includes(word), `${line}: ${word}`)
+      for (const word of not) t.notOk(answers[index]!.includes(word), `${line}: not ${word}`)
+    }
+  }
 })
 
 /** A gateway that writes down what each client sends as `auth`, and refuses it. */
@@ -364,7 +415,7 @@ t.test('a running gateway', async (t) => {
     t.equal(unknown.code, 1)
     t.match(JSON.parse(unknown.stdout), {
       ok: false,
-      error: { code: 'INVALID_REQUEST', message: /unknown method: no\.such\.method/ }
+      error: { code: 'INVALID_REQUEST', message: /unknown method: no\.such\.method/, retryable: false }
     })
   })
 

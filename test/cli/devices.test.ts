@@ -206,7 +206,8 @@ for (const mode of ['while the gateway runs', 'while it is stopped'] as const) {
 t.test('the owner gets in whatever the configuration says, and works on nothing but their own state', async (t) => {
   const stateDir = tempDir(t)
   const env = envOf(stateDir)
-  const fresh = await runCli(env, ['devices', 'list'])
+  // Port 18789 may really be in use where the tests run.
+  const fresh = await runCli({ ...env, OPENCLAW_GATEWAY_PORT: String(await freePort()) }, ['devices', 'list'])
   t.match(fresh, { code: 1, err: /the gateway is not running on this host.*\nfix: openclaw gateway/s })
 
   const gateway = await start(t, stateDir)

@@ -205,7 +205,76 @@ t.test('gateway probe', async (t) => {
     auth: { token: TOKEN },
     remote: { url: two.ws, token: { source: 'env', provider: 'default', id: 'NOT_SET_HERE' } }
   })
+  const noPair = hostWith(t, { port: one.port, auth: { token: TOKEN }, tls: { enabled: true, certPath: '/nowhere' } })
+  t.match((await probe(noPair.run)).codes, ['local_tls_runtime_unavailable', 'no_gateway_reachable'])
   t.match(await probe(unresolved.run), { code: 0, codes: ['auth_secretref_unresolved'], ids: ['localLoopback'] })
+})
+
+t.test('a configuration with which no gateway can be tried is a fact as well', async (t) => {
+  const unset = { source: 'env', provider: 'default', id: 'NOT_SET_HERE' }
+  const rows: { name: string; gateway: Record<string, unknown>; code: string; valid: boolean; authWarning?: RegExp }[] =
+    [
+      { name: 'a wrong value', gateway: { port: 'x' }, code: 'CONFIG_INVALID', valid: false },
+      { name: 'no URL', gateway: { mode: 'remote' }, code: 'TARGET_INVALID', valid: true },
+      {
+        name: 'plaintext to anywhere',
+        gateway: { mode: 'remote', remote: { transport: 'direct', url: 'ws://gateway.example' } },
+        code: 'URL_INSECURE',
+        valid: true
+      },
+      {
+        name: 'a token that does not resolve',
+        gateway: { mode: 'remote', remote: { transport: 'direct', url: 'ws://127.0.0.1:1', token: unset } },
+        code: 'CONFIG_SECRET_UNRESOLVED',
+        valid: true,
+        authWarning: /NOT_SET_HERE/
+      }
+    ]
+  for (const { name, gateway, code, valid, authWarning } of rows) {
+    const { run } = hostWith(t, gateway)
+    const status = await run('status', '--json')
+    t.equal(status.code, 0, `${name}: a status is an answer`)
+    t.match(JSON.parse(status.out), {
+      gateway: { reachable: false, misconfigured: true, errorCode: code, authWarning: authWarning ?? null },
+      config: { valid }
+    })
+    const detailed = await run('gateway', 'status', '--json')
+    t.equal(detailed.code, 0, name)
+    const { rpc, config } = JSON.parse(detailed.out)
+    t.match(rpc, { ok: false, gatewayReached: false, errorCode: code, error: /./, ...(authWarning && { authWarning }) })
+    t.equal(config.cli.valid, valid)
+    t.equal((await run('gateway', 'status', '--require-rpc')).code, 1)
+    t.match((await run('status')).out, /^Problem: /m)
+    t.equal((await run('health', '--json')).code === 0, false, 'a command that has to reach it fails')
+  }
+  const { run } = hostWith(t, {})
+  t.equal((await run('gateway', 'status', '--url', 'ws://127.0.0.1:1')).code, 1)
+  t.match((await run('gateway', 'status', '--url', 'ws://127.0.0.1:1')).err, /missing credentials/, 'R37')
+})
+
+t.test('--deep and --all tell more, each its own', async (t) => {
+  const { port, stateDir } = await startApp(t, { local: true })
+  const env = { HOME: stateDir, OPENCLAW_STATE_DIR: stateDir }
+  const run = (...words: string[]) => runCli(env, words)
+  const parts = async (...words: string[]) => Object.keys(JSON.parse((await run(...words, '--json')).out))
+  const plain = await parts('status')
+  t.same(
+    (await parts('status', '--deep')).filter((part) => !plain.includes(part)),
+    ['health', 'securityAudit']
+  )
+  const all = (await run('status', '--all')).out
+  t.match(all, /^System .*^Config .*^Socket .*^Service .*\d+ critical, /ms, 'everything, to paste')
+  t.notMatch(all, TOKEN)
+  t.match((await run('status', '--deep')).out, /^Health +ok.*^rpc +yes: .*^Security +\d+ critical/ms)
+  const service = await parts('gateway', 'status')
+  t.same(
+    (await parts('gateway', 'status', '--deep')).filter((part) => !service.includes(part)),
+    ['health', 'extraServices']
+  )
+  const offline = JSON.parse((await run('gateway', 'status', '--no-probe', '--json')).out)
+  t.match(offline, { gateway: { port, bindMode: 'loopback' }, port: { port, status: 'busy' }, rpc: undefined })
+  const verbose = (await run('health', '--verbose')).out
+  t.match(verbose, /^Found by +local socket.*^Signed in +owner.*^As +operator: .*^Config +/ms)
 })
 
 t.test('--expect-url refuses a target that has moved, before it is connected to', async (t) => {

@@ -109,6 +109,12 @@ t.test('the life of the service, by systemd', { skip: linux }, async (t) => {
     t.same(await drift(own, { OPENCLAW_CONFIG_PATH: '/elsewhere.json' }), ['config', 'port'])
     t.same(await drift('[Service]\nExecStart="/x"\n'), [], 'what somebody else wrote is not looked into')
     writeFileSync(here.unitPath(UNIT), unit)
+    const { checks } = await json(['doctor'], { ...env, OPENCLAW_GATEWAY_PORT: '1' })
+    t.match(
+      checks.filter(({ fix }: { fix?: { command: string } }) => fix?.command === 'openclaw gateway install --force'),
+      [{ status: 'warning', path: here.unitPath(UNIT) }],
+      'the doctor tells it too'
+    )
     const elsewhere = { ...env, OPENCLAW_STATE_DIR: tempDir(t) }
     for (const action of ['restart', 'install']) {
       const { stderr, code } = await spawnCli(['gateway', action], elsewhere)

@@ -148,7 +148,7 @@ t.test('what cannot be is said before anything is done', async (t) => {
     [['--port', '0'], /port/i],
     [['--host', ''], /Invalid --host/],
     [['--host', 'gateway.example.com'], /plaintext|wss/],
-    [['--tls-fingerprint', 'abc'], /Invalid --tls-fingerprint/],
+    [['--tls-fingerprint', 'abc'], /--tls-fingerprint is no fingerprint/],
     [['--no-tls', '--tls-fingerprint', `sha256:${'ab'.repeat(32)}`], /not both/],
     [['--display-name', 'a\nb'], /Invalid --display-name/],
     [['--wat'], /unknown option/]

@@ -5,6 +5,7 @@ import JSON5 from 'json5'
 import t, { type Test } from 'tap'
 import { parsePlace } from '../../src/cli/setup/place.ts'
 import { pipeToCli, runCli, spawnCli } from '../support/cli.ts'
+import { fakeSystemd } from '../support/fake-systemd.ts'
 import { freePort, startApp, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
 import { KEY, noTerminal, typedCli } from '../support/pty.ts'
 import { insideOwnSshFolder, noSshd, sshFile, startSshd, withOwnSshFolder } from '../support/sshd.ts'
@@ -97,6 +98,7 @@ function words(): void {
       { words: ['--mode', 'local', '--token-file', join(here.home, 'none')], says: /--token-file .* cannot be read/ },
       { words: ['--mode', 'local', '--gateway-port', '0'], says: /Invalid --gateway-port/ },
       { words: ['--mode', 'local', '--gateway-auth', 'token', '--password', 'x'], says: /auth.mode is to be token/ },
+      { words: ['--setup-code', 'a'.repeat(60), '--no-verify'], says: /--no-verify makes none/ },
       { words: ['--mode', 'local', '--wait', 'long'], says: /Invalid --wait/ }
     ]
     for (const { words, says } of rows) {
@@ -219,12 +221,40 @@ function local(): void {
       warnings: [/takes this at its next start: gateway\.bind/]
     })
 
+    const scripted = await spawnCli(
+      ['onboard', '--non-interactive', '--accept-risk', '--skip-skills', '--json'],
+      here.env
+    )
+    t.match(JSON.parse(scripted.stdout), { verified: true, changed: [] }, 'as scripts of the reference say it')
+
     const absent = host(t)
     const refused = await absent.json('--non-interactive')
     t.match(refused, { ok: false, error: { code: 'GATEWAY_UNREACHABLE', fix: /--start/ }, written: true })
     const taken = await spawnCli(['setup', '--json', '--start', '--gateway-port', String(port)], absent.env)
     const { error } = JSON.parse(taken.stdout)
     t.match(error, { code: 'GATEWAY_NOT_STARTED', message: new RegExp(`Port ${port} is already in use`) })
+  })
+
+  t.test('it installs the gateway as a service', async (t) => {
+    const { env, home, pidOf } = fakeSystemd(t)
+    const port = String(await freePort())
+    const done = await spawnCli(['setup', '--json', '--install-daemon', '--gateway-port', port], env)
+    t.equal(done.code, 0, done.stdout + done.stderr)
+    const pid = pidOf('openclaw-gateway.service')
+    t.match(JSON.parse(done.stdout), { verified: true, gateway: { state: 'installed', pid } })
+    t.ok(pid)
+    const again = await spawnCli(['setup', '--json', '--install-daemon', '--gateway-bind', 'lan'], env)
+    t.match(JSON.parse(again.stdout), { verified: true, gateway: { pid }, warnings: [/at its next start/] })
+    t.match(readFileSync(join(home, '.openclaw/openclaw.json'), 'utf8'), 'bind: "lan"')
+    if (noTerminal !== false) return
+    const fresh = fakeSystemd(t)
+    const cli = typedCli(t, ['setup', '--mode', 'local', '--gateway-port', String(await freePort())], fresh.env)
+    await cli.answer('From where may it be reached?', KEY.enter)
+    await cli.answer('How do clients prove themselves?', KEY.enter)
+    await cli.answer('As a service', KEY.enter)
+    await cli.shows('It works: version')
+    await cli.shows('as a service of this user')
+    t.equal(await cli.exited, 0)
   })
 }
 
@@ -252,7 +282,7 @@ function remote(): void {
       {
         name: 'with a wrong token',
         words: ['--remote', front.wss, '--tls-fingerprint', pin, '--token', 'wrong-canary'],
-        want: { code: 'AUTH_TOKEN_MISMATCH' }
+        want: { code: 'AUTH_TOKEN_MISMATCH', fix: /then add --token-file/ }
       },
       {
         name: 'with no token at all',
@@ -280,6 +310,11 @@ function remote(): void {
     t.same((await here.json(...works)).changed, [], 'a second time changes nothing')
     const kept = await here.json('--remote', front.wss)
     t.match(kept, { verified: true, changed: [] }, 'the same gateway keeps its secret and its pin')
+
+    const borrowed = host(t)
+    const env = { ...borrowed.env, OPENCLAW_GATEWAY_TOKEN: TOKEN }
+    const lent = await runCli(env, ['setup', '--json', ...works.slice(0, 4)])
+    t.match(JSON.parse(lent.out), { verified: true, warnings: [/^OPENCLAW_GATEWAY_TOKEN let this host in/] })
 
     const input = ['setup', '--json', '--remote', front.wss, '--tls-fingerprint', pin, '--token-file', '-']
     t.match(JSON.parse(await pipeToCli(input, here.env, `${TOKEN}\n`)), { ok: true })
@@ -477,6 +512,14 @@ function ssh(): void {
       t.equal(await yes.exited, 0)
       t.match(readFileSync(sshFile('known_hosts'), 'utf8'), sshd.hostLine.split(' ').at(-1)!)
     }
+    known('')
+    const jump = `Host far\n    HostName localhost\n    Port ${sshd.port}\n    ProxyJump ${sshd.target}\n`
+    writeFileSync(sshFile('config'), jump, { mode: 0o600 })
+    const far = await here.json('--remote', 'ssh://far', '--token', TOKEN)
+    t.match(far.error, { code: 'SSH_HOST_KEY_UNKNOWN', fix: /log in once by hand/ })
+    t.notMatch(far.error.message, 'SHA256:', 'the key of a host on the way is not shown as that of the gateway')
+    writeFileSync(sshFile('config'), '')
+
     known(`${sshd.hostLine}\n`)
     t.match(await here.json(...words, '--token', TOKEN), { ok: true, verified: true, where: `ssh://${sshd.target}` })
     t.same(here.config().remote, {
@@ -490,7 +533,8 @@ function ssh(): void {
     const { code, stdout } = await spawnCli(['status', '--deep'], here.env)
     t.equal(code, 0)
     t.match(stdout, /^Tunnel +ssh /m)
-    t.match(await here.json('--remote', `ssh://${sshd.target}`), { verified: true, changed: [] })
+    await runCli(here.env, ['config', 'set', 'gateway.remote.url', 'ws://127.0.0.1:18790'])
+    t.match(await here.json('--remote', `ssh://${sshd.target}`), { verified: true, changed: [] }, 'what is there stays')
 
     const fresh = host(t)
     const rows: { name: string; words: string[]; want: object }[] = [

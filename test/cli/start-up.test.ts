@@ -1,12 +1,15 @@
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { WebSocketServer } from 'ws'
 import { lockState } from '../../src/store/lock.ts'
 import { runCli } from '../support/cli.ts'
+import { fakeSystemd } from '../support/fake-systemd.ts'
 import { freePort, startApp, TOKEN, tempDir } from '../support/gateway.ts'
+import { noTerminal, typedCli } from '../support/pty.ts'
 
 t.setTimeout(60_000)
 
@@ -172,4 +175,34 @@ t.test('a gateway of this host that holds its state and does not listen yet is w
   t.teardown(() => door.close())
   setTimeout(() => door.listen(port, '127.0.0.1'), 300)
   t.match(await health, { code: 0, out: /Gateway is healthy/ })
+})
+
+const linux = process.platform === 'linux' ? false : 'systemd is a part of Linux'
+t.test('a service that has just begun is waited for', { skip: linux }, async (t) => {
+  const systemd = fakeSystemd(t)
+  const unit = systemd.unitPath('openclaw-gateway.service')
+  mkdirSync(dirname(unit), { recursive: true })
+  mkdirSync(join(systemd.home, '.openclaw'), { mode: 0o700 })
+  const gateway = { mode: 'local', port: await freePort() }
+  writeFileSync(join(systemd.home, '.openclaw/openclaw.json'), JSON.stringify({ gateway }), { mode: 0o600 })
+  writeFileSync(unit, '[Service]\nExecStart="sleep" "60"\n')
+  const health = async () => JSON.parse((await runCli(systemd.env, ['health', '--json', '--timeout', '400'])).out).error
+  t.match(await health(), { code: 'GATEWAY_UNREACHABLE' }, 'not while it is stopped')
+  spawnSync('systemctl', ['--user', 'start', 'openclaw-gateway.service'], { env: systemd.env })
+  t.match(await health(), {
+    code: 'GATEWAY_STARTING',
+    message: /openclaw-gateway\.service runs, and does not listen yet/
+  })
+})
+
+t.test('a terminal shows what is waited for', { skip: noTerminal }, async (t) => {
+  const gateway = await scripted(t, () => starting)
+  const stateDir = tempDir(t)
+  const remote = { transport: 'direct', url: gateway.url, token: TOKEN }
+  writeFileSync(join(stateDir, 'openclaw.json'), JSON.stringify({ gateway: { mode: 'remote', remote } }))
+  const env = { HOME: stateDir, OPENCLAW_STATE_DIR: stateDir, PATH: process.env.PATH }
+  const terminal = typedCli(t, ['health', '--timeout', '2500'], env)
+  await terminal.shows('The gateway is starting … 1s')
+  await terminal.shows('is still starting')
+  t.equal(await terminal.exited, 1)
 })

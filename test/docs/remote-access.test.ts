@@ -37,7 +37,7 @@ const ELSEWHERE = [/^launchctl /, /^tailscale /]
 
 /** Commands that need something to act upon: their words are checked, and their own tests run them. */
 const ACTS_ON_SOMETHING =
-  /^openclaw (devices (approve|grant|revoke|reject)|nodes|node (run|install)|tunnel (install|restart|uninstall)$|gateway (discover( --zone)?|probe --ssh-auto)$)/
+  /^openclaw (setup --(?!remote ssh:)|devices (approve|grant|revoke|reject)|nodes|node (run|install)|tunnel (install|restart|uninstall)$|gateway (discover( --zone)?|probe --ssh-auto)$)/
 
 const isSetting = (line: string) => /^openclaw config (set|unset) /.test(line)
 
@@ -128,6 +128,7 @@ function commands(): void {
         /^openclaw tunnel status$/,
         (line) => here.whileTunnel('openclaw tunnel up', () => here.succeeds(line, /answers through SSH/))
       ],
+      [/^openclaw setup --remote ssh:/, (line) => here.setsUp(line)],
       [/^openclaw devices list$/, (line) => here.succeeds(line, /^/)]
     ]
     for (const line of all) {
@@ -146,6 +147,8 @@ function commands(): void {
 interface Scene {
   /** Runs a line of a guide, with this machine's names and ports in it. */
   succeeds(line: string, says: RegExp): Promise<void>
+  /** Runs a line that sets up a host, on one that knows no gateway yet. */
+  setsUp(line: string): Promise<void>
   /** Does something while a line keeps a tunnel up. */
   whileTunnel(line: string, work: () => Promise<void>): Promise<void>
 }
@@ -182,6 +185,14 @@ async function scene(t: Test): Promise<Scene> {
       const { code, out } = await shell(here(line), env)
       t.equal(code, 0, `${line}\n${out}`)
       t.match(out, says, line)
+    },
+    async setsUp(line) {
+      writeFileSync(join(home, 'gateway-token'), TOKEN, { mode: 0o600 })
+      const fresh = { ...env, OPENCLAW_STATE_DIR: tempDir(t) }
+      const { code, out } = await shell(`${here(line)} --remote-port ${app.port}`, fresh)
+      t.equal(code, 0, `${line}\n${out}`)
+      t.match(out, 'It works', line)
+      t.match((await shell('openclaw health', fresh)).out, 'Gateway is healthy', 'and commands go there')
     },
     async whileTunnel(line, work) {
       const child = spawn('sh', ['-c', `exec ${here(line)}`], { env, stdio: 'ignore' })

@@ -70,6 +70,7 @@ const differences: readonly (readonly [field: RegExp, why: string])[] = [
     /^gateway probe.*: (degraded|capability|targets\.0\.(connect\.(rpcOk|scopeLimited)|auth\.capability))$/,
     wholeAnswer
   ],
+  [/: (service|gatewayService|nodeService)\.(label|loadedText|runtime\.\w+)$/, 'what keeps services is named as it is'],
   [/^status.*: sessions\.(defaults\.(model|contextTokens)|byAgent\.0\.path)$/, wholeAnswer]
 ]
 
@@ -80,7 +81,16 @@ const absent: readonly (readonly [part: RegExp, why: string])[] = [
     'what the agents of a host have is for the agents'
   ],
   [/^status.*: (update|updateChannel|updateChannelSource)$/, 'updates are for the package manager'],
-  [/^gateway status.*: (hostDesktop|pluginVersionDrift)$/, 'there are no desktops and no plugins here']
+  [
+    /^gateway status.*: (hostDesktop|pluginVersionDrift)$|^status --all.*: pluginCompatibility$/,
+    'there are no desktops and no plugins here'
+  ],
+  [/^gateway status.*: extraServices$/, 'ours looks for other services with --deep alone'],
+  [/^gateway probe.*: discovery$/, 'ours searches the network with --ssh-auto alone'],
+  [
+    /^status --timeout.*: (runtimeVersion|heartbeat|channelSummary|queuedSystemEvents|sessions|tasks|taskAudit|hostDesktop|degraded\w+)$/,
+    'what a gateway says of itself is not made up while it does not answer'
+  ]
 ]
 
 /** Both CLIs against both gateways, with the gateways' own configuration files. */

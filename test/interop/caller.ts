@@ -111,7 +111,7 @@ export async function settle(pair: Pair, ways: Ways, item: RequestCase): Promise
 }
 
 /** Opens the same socket to both, with the same device. */
-export function knockBoth(pair: Pair, ways: Ways, item: Omit<SocketCase, 'want'>): Promise<[Answer, Answer]> {
+function knockBoth(pair: Pair, ways: Ways, item: Omit<SocketCase, 'want'>): Promise<[Answer, Answer]> {
   const device = deviceOf(item.device)
   return Promise.all([
     knock(ways[0], item, pair.ours, device, pair.buildId),

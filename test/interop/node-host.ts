@@ -157,7 +157,7 @@ function fits(t: Test, answer: Json, want: Case['want'], name: string): void {
 }
 
 /** Starts a node host, and approves what it declares. */
-export async function hosted(t: Test, gateway: GatewayProcess, command: string, displayName: string): Promise<Hosted> {
+async function hosted(t: Test, gateway: GatewayProcess, command: string, displayName: string): Promise<Hosted> {
   const home = mkdtempSync(path.join(os.tmpdir(), 'interop-node-'))
   const [operator, reviewer] = await Promise.all([operatorAt(gateway), operatorAt(gateway, 'approvals')])
   const words = ['--host', '127.0.0.1', '--port', String(gateway.port), '--display-name', displayName]

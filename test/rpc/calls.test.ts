@@ -326,6 +326,22 @@ t.test('logs.tail gives whole lines from a cursor on', async (t) => {
   t.match(await tail({ cursor: 9999 }), { lines: ['one', 'two', 'three', 'four'], reset: true }, 'a rotated file')
 })
 
+t.test('logs.tail goes over from a file that was put aside to the new one', async (t) => {
+  const { rename, writeFile } = await import('node:fs/promises')
+  const file = `${app.stateDir}/logs/gateway.log`
+  const tail = async (params: Json) =>
+    (await reader.call('logs.tail', params)).payload as { lines: string[]; cursor: number }
+  await writeFile(file, 'one\ntwo\nthree\n')
+  const { cursor } = await tail({ limit: 1 })
+  await writeFile(file, 'one\ntwo\nthree\nfour\n')
+  await rename(file, `${file}.1`)
+  await writeFile(file, 'five\n')
+  t.match(await tail({ cursor }), { lines: ['four', 'five'], cursor: 5, reset: true }, 'nothing is missed')
+  t.match(await tail({ limit: 3 }), { lines: ['three', 'four', 'five'], truncated: true })
+  t.match(await tail({}), { lines: ['one', 'two', 'three', 'four', 'five'], cursor: 5 })
+  t.match(await tail({ cursor: 9_999 }), { lines: ['five'], reset: true }, 'a cursor of neither')
+})
+
 /** What every call of a method needs, where some calls need more. */
 const LEAST: Record<string, Access> = { 'node.invoke': 'operator.write' }
 

@@ -8,7 +8,7 @@ import { findProgram } from '../../scripts/debian.ts'
 import { tempDir } from './gateway.ts'
 
 /** Who the proxies let in, all with the same password. */
-export const USERS = ['alice@example.com', 'boss@example.com']
+const USERS = ['alice@example.com', 'boss@example.com']
 export const PASSWORD = 'opensesame'
 // bcrypt of it, cheap on purpose: Caddy checks it with every request.
 const BCRYPT = '$2b$04$fRRXh0DE5PfQHIJ3XW7DgeLsVWGObjLcG1efGQf.lcPAiYnkRMErS'

@@ -5,6 +5,7 @@ import { addTargetOptions, parseTimeout, type TargetOptions, withGateway } from 
 import { CliError, type Io } from '../io.ts'
 import { printJson, styleOf } from '../output.ts'
 import { type Column, formatMoment, tableLayout } from '../table.ts'
+import { wholeNumber } from '../whole-number.ts'
 
 const TIMEOUT_MS = 10_000
 const POLL_MS = 2_000
@@ -135,11 +136,4 @@ function columns(io: Io): Column<AuditEvent>[] {
         [reason, detail, count > 1 ? `(${count} times)` : ''].filter(Boolean).join(' ')
     }
   ]
-}
-
-function wholeNumber(option: string, text: string, max = Number.MAX_SAFE_INTEGER): number {
-  const value = Number(text)
-  if (/^\d+$/.test(text) && value >= 1 && value <= max) return value
-  const range = max === Number.MAX_SAFE_INTEGER ? 'from 1' : `from 1 to ${max}`
-  throw new CliError('USAGE', `Invalid ${option}. Use a whole number ${range}.`)
 }

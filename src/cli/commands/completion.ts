@@ -1,7 +1,7 @@
 import { basename } from 'node:path'
 import { Argument, Command, Option } from 'commander'
 import { COMMANDS } from '../commands.ts'
-import { completionScript, SHELLS, type Shell, type Words } from '../completion.ts'
+import { completionScript, SHELLS, type Shell, type Word, type Words } from '../completion.ts'
 import type { Io } from '../io.ts'
 
 const GLOBALS = ['--profile', '--dev', '--no-color', '--version', '--help']
@@ -52,11 +52,14 @@ async function collect(io: Io): Promise<Words[]> {
 function walk(command: Command, path: readonly string[], all: Words[]): void {
   const help = command.createHelp()
   const children = help.visibleCommands(command).filter((child) => child.name() !== 'help')
-  const options = help.visibleOptions(command).map((option) => ({
-    word: option.long ?? option.short ?? '',
-    summary: option.description
-  }))
+  const options = help.visibleOptions(command).map((option): Word => {
+    const described = { word: option.long ?? option.short ?? '', summary: option.description }
+    return option.required ? { ...described, values: option.argChoices ?? [] } : described
+  })
   const words = children.map((child) => ({ word: child.name(), summary: child.description() }))
-  all.push({ path, words: [...words, ...options].filter(({ word }) => word !== '') })
+  const values = command.registeredArguments.flatMap(({ argChoices = [], description }) =>
+    argChoices.map((word) => ({ word, summary: description }))
+  )
+  all.push({ path, words: [...words, ...values, ...options].filter(({ word }) => word !== '') })
   for (const child of children) walk(child, [...path, child.name()], all)
 }

@@ -1,9 +1,10 @@
 import { Command } from 'commander'
+import type { Connection } from '../../client/connect.ts'
 import { openBrowser } from '../browser.ts'
-import { type Dashboard, dashboardOf } from '../dashboard.ts'
+import { atPort, type Dashboard, dashboardOf } from '../dashboard.ts'
 import { parseTimeout, type TargetOptions, withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
-import { printJson, styleOf } from '../output.ts'
+import { printable, printJson, styleOf } from '../output.ts'
 
 const TIMEOUT_MS = 10_000
 
@@ -19,13 +20,36 @@ export function build(io: Io): Command {
     .option('--timeout <ms>', 'How long to wait, in milliseconds', String(TIMEOUT_MS))
     .option('--json', 'Print JSON, open nothing')
     .option('-y, --yes', 'Accepted for scripts; nothing here asks')
+    .addHelpText(
+      'after',
+      `
+For a gateway behind SSH the command opens a tunnel, unless one is up, and keeps it until Ctrl-C.
+
+Examples:
+  openclaw dashboard
+  openclaw dashboard --no-open`
+    )
     .action((options: DashboardOptions) => dashboard(io, options))
 }
 
 async function dashboard(io: Io, options: DashboardOptions): Promise<void> {
-  const link = await requestLink(io, options)
-  if (options.json === true) return printJson(io, jsonOf(link))
+  const { link, tls } = await requestLink(io, options)
+  if (link.route === undefined) return show(io, options, link, tls)
+  const { holdTunnel } = await import('../dashboard-tunnel.ts')
+  await holdTunnel(io, link.route, link.port, async (port) => {
+    await show(io, options, atPort(link, port), tls)
+    if (options.json !== true) io.stdout('It leads through an SSH tunnel, which stays open until Ctrl-C.')
+  })
+}
+
+async function show(io: Io, options: DashboardOptions, link: Dashboard, tls: Connection['tls']): Promise<void> {
+  const { pageProblem, plaintextWarning } = await import('../dashboard-page.ts')
+  const warnings = [plaintextWarning(link.httpUrl, link.loopback), await pageProblem(link.httpUrl, tls)].filter(
+    (warning) => warning !== undefined
+  )
+  if (options.json === true) return printJson(io, { ...jsonOf(link), warnings })
   const style = styleOf(io)
+  for (const warning of warnings) io.stderr(`${style.yellow('warning:')} ${printable(warning)}`)
   const opened = options.open && (await openBrowser(link.browserUrl, io.env))
   const minutes = Math.max(1, Math.round((link.expiresAtMs - Date.now()) / 60_000))
   if (opened) {
@@ -39,13 +63,14 @@ async function dashboard(io: Io, options: DashboardOptions): Promise<void> {
   io.stdout(`  ssh -N -L ${link.port}:127.0.0.1:${link.port} ${io.env.USER ?? 'user'}@this-host`)
 }
 
-async function requestLink(io: Io, options: DashboardOptions): Promise<Dashboard> {
+async function requestLink(io: Io, options: DashboardOptions): Promise<{ link: Dashboard; tls: Connection['tls'] }> {
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
   const target = options.timeout === undefined ? {} : { timeout: options.timeout }
   try {
-    return await withGateway(io, target, { scopes: ['operator.admin'], timeoutMs }, (connection) =>
-      dashboardOf(io, connection, timeoutMs)
-    )
+    return await withGateway(io, target, { scopes: ['operator.admin'], timeoutMs }, async (connection) => ({
+      link: await dashboardOf(io, connection, timeoutMs),
+      tls: connection.tls
+    }))
   } catch (error) {
     if (!(error instanceof CliError)) throw error
     // `reason` is where the reference puts it, and its integrations read it there.

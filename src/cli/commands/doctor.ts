@@ -86,6 +86,7 @@ async function checkAll(context: DoctorContext): Promise<Check[]> {
     gateway.portCheck(context),
     gateway.gatewayCheck(context),
     service.serviceChecks(context),
+    service.driftChecks(context),
     remote.remoteChecks(context),
     tailscale.tailscaleCheck(context),
     tls.tlsChecks(context.facts.certificate, Date.now()),

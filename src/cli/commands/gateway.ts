@@ -7,6 +7,7 @@ import { buildHealth } from './gateway/health.ts'
 import { buildProbe } from './gateway/probe.ts'
 import { buildRun } from './gateway/run.ts'
 import { buildControl, buildInstall } from './gateway/service.ts'
+import { buildStability } from './gateway/stability.ts'
 import { buildStatus } from './gateway/status.ts'
 
 /** `openclaw gateway`: runs the gateway, and asks a running one. */
@@ -26,5 +27,6 @@ export function build(io: Io): Command {
     .addCommand(buildProbe(io))
     .addCommand(buildDiscover(io))
     .addCommand(buildCall(io))
+    .addCommand(buildStability(io))
     .addCommand(buildAuthToken(io))
 }

@@ -36,11 +36,16 @@ async function status(io: Io, options: StatusOptions): Promise<void> {
   const timeoutMs = parseTimeout(options.timeout, TIMEOUT_MS)
   const all = options.all === true
   const deep = options.deep === true || all
-  const { hostFacts, systemFacts } = await import('../host-facts.ts')
-  const [report, host, audit] = await Promise.all([
+  const [{ hostFacts, systemFacts }, { gatewayServiceFacts, nodeServiceFacts }] = await Promise.all([
+    import('../host-facts.ts'),
+    import('../service/facts.ts')
+  ])
+  const [report, host, audit, gatewayService, nodeService] = await Promise.all([
     inspectAnyway(io, options, { timeoutMs, deep, waits: true }),
     hostFacts(io),
-    all ? auditOf(io) : undefined
+    deep ? auditOf(io) : undefined,
+    gatewayServiceFacts(io),
+    nodeServiceFacts(io)
   ])
   if (options.json === true) {
     const { cliJson, statusJson } = await import('../status-json.ts')
@@ -49,15 +54,22 @@ async function status(io: Io, options: StatusOptions): Promise<void> {
       os: systemFacts(),
       cli: cliJson(host),
       config: host.config,
+      gatewayService: gatewayService?.facts ?? null,
+      nodeService: nodeService?.facts ?? null,
       ...(audit === undefined ? {} : { securityAudit: audit })
     })
   }
   const { hostRows, printReport, systemRows } = await import('../status-text.ts')
+  const { auditSummary, printAudit } = await import('../security-report.ts')
   printReport(io, report, { facts: deep })
-  if (all) printRows(io, systemRows(systemFacts()))
-  if (all || options.verbose === true || options.debug === true) printRows(io, hostRows(host))
-  if (audit === undefined) return
-  const { printAudit } = await import('../security-report.ts')
+  const places = all || options.verbose === true || options.debug === true
+  printRows(io, [
+    ...(all ? systemRows(systemFacts()) : []),
+    ...(places ? hostRows(host) : []),
+    ...(all ? [...(gatewayService?.rows ?? []), ...(nodeService?.rows ?? [])] : []),
+    ['Security', audit && !all ? `${auditSummary(audit)} (openclaw security audit)` : undefined]
+  ])
+  if (audit === undefined || !all) return
   io.stdout('')
   printAudit(io, audit, [])
 }

@@ -19,11 +19,19 @@ export async function serviceChecks(context: ServiceContext, system = process.pl
   return [service.skipped(`services of ${system} are not looked at`)]
 }
 
+/** How the service of this profile differs from what this command would install. */
+export async function driftChecks(context: DoctorContext): Promise<Check[]> {
+  if (isRemote(context)) return []
+  const { gatewayService, REINSTALL } = await import('../service/gateway.ts')
+  // A system whose services are not supported is told of above.
+  const found = await gatewayService(context.io).catch(() => undefined)
+  if (found === undefined) return []
+  const { path } = found.status
+  return found.drift.map(({ message }) => service.warning(message, { path, fix: REINSTALL }))
+}
+
 async function systemd(context: ServiceContext): Promise<Check[]> {
-  const { env, deep } = context
-  const home = envValue(env, 'XDG_CONFIG_HOME') ?? join(env.HOME ?? '/', '.config')
-  const user = await named([join(home, 'systemd/user'), '/etc/systemd/user'], /^openclaw-gateway.*\.service$/)
-  const whole = deep ? await named(['/etc/systemd/system'], /^openclaw.*\.service$/) : []
+  const { user, whole } = await gatewayUnits(context)
   if (user.length + whole.length === 0) {
     return [service.skipped('no systemd unit openclaw-gateway*.service is installed: it runs where it is started')]
   }
@@ -31,6 +39,13 @@ async function systemd(context: ServiceContext): Promise<Check[]> {
     ...user.map((unit) => unitCheck(context, unit, ['--user'])),
     ...whole.map((unit) => unitCheck(context, unit, []))
   ])
+}
+
+/** The units of systemd that look like a gateway's: this user's and, on a deep look, the whole system's. */
+export async function gatewayUnits({ env, deep }: Pick<ServiceContext, 'env' | 'deep'>) {
+  const home = envValue(env, 'XDG_CONFIG_HOME') ?? join(env.HOME ?? '/', '.config')
+  const user = await named([join(home, 'systemd/user'), '/etc/systemd/user'], /^openclaw-gateway.*\.service$/)
+  return { user, whole: deep ? await named(['/etc/systemd/system'], /^openclaw.*\.service$/) : [] }
 }
 
 async function unitCheck({ env, running }: ServiceContext, unit: string, scope: string[]): Promise<Check> {

@@ -28,7 +28,7 @@ export interface NotifyOptions extends NodeOptions {
 }
 
 /** How long a node has, and how long the gateway. */
-export const INVOKE_MS = 15_000
+const INVOKE_MS = 15_000
 export const TRANSPORT_MS = 30_000
 const GRACE_MS = 10_000
 

@@ -5,7 +5,7 @@ import { loadConfig } from '../../config/load.ts'
 import type { Config } from '../../config/types.ts'
 import { parseTimeout, placesOf } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
-import { printJson, printRows } from '../output.ts'
+import { printJson, printRows, withProgress } from '../output.ts'
 import {
   type Drift,
   type GatewayService,
@@ -56,7 +56,10 @@ export async function installGateway(io: Io, options: InstallOptions, system?: s
   }
   const { config, wrote } = await startable(io, told)
   await refuseOccupied(io, service, config.gateway.port)
-  const notes = [...leftBehind(io.env, placesOf(io).paths.stateDir), ...(await manager.install(spec))]
+  const notes = [
+    ...leftBehind(io.env, placesOf(io).paths.stateDir),
+    ...(await withProgress(io, 'Installing the gateway', manager.install(spec)))
+  ]
   const pid = await untilReady(io, service, { action: 'install', timeoutMs, before: status.runtime.pid })
   const after = await gatewayService(io, system)
   notes.push(...after.drift.map(({ message }) => message))
@@ -151,7 +154,7 @@ async function controlService(io: Io, action: Action, options: ControlOptions, s
     return report(io, { action, result: 'already-running', words, warnings, options }, service)
   }
   if (!starts) {
-    await manager[action](name)
+    await withProgress(io, 'Stopping the gateway', manager[action](name))
     if (stranger !== undefined) warnings.push(strangerText(stranger))
     const result = action === 'stop' ? 'stopped' : 'uninstalled'
     const more = action === 'uninstall' ? ` ${placesOf(io).paths.stateDir} stays.` : ''
@@ -161,7 +164,7 @@ async function controlService(io: Io, action: Action, options: ControlOptions, s
   refuseOther(service)
   for (const { message } of service.drift) warnings.push(`${message}; ${REINSTALL}`)
   if (service.port !== undefined && !running) await refuseOccupied(io, service, service.port)
-  await manager[action](name)
+  await withProgress(io, 'Starting the gateway', manager[action](name))
   const pid = await untilReady(io, service, { action, timeoutMs, before: status.runtime.pid })
   const result = action === 'start' ? 'started' : 'restarted'
   const where = service.port === undefined ? '' : ` on port ${service.port}`

@@ -70,9 +70,13 @@ export interface SetupFlags {
 const LOCAL = 'Gateway of this host:'
 const REMOTE = 'Gateway elsewhere:'
 
+// What the reference's first run has, and this one has not.
+const SKIPPED = ['bootstrap', 'channels', 'hooks', 'search', 'skills', 'ui']
+
 /** Adds the options of `openclaw setup`. */
 export function addSetupFlags(command: Command): Command {
   const hidden = (flags: string, what: string) => new Option(flags, what).hideHelp()
+  for (const what of SKIPPED) command.addOption(hidden(`--skip-${what}`, 'Accepted for scripts; there is none'))
   return command
     .addOption(new Option('--mode <mode>', 'Whether the gateway is on this host').choices(['local', 'remote']))
     .optionsGroup(LOCAL)

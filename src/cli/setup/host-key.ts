@@ -1,6 +1,7 @@
 import { sshRoute } from '../../client/ssh/endpoints.ts'
 import { rememberHostKey, shownHostKey } from '../../client/ssh/host-key.ts'
 import { describeTarget } from '../../client/ssh/route.ts'
+import { sshSettings } from '../../client/ssh/settings.ts'
 import type { Config } from '../../config/types.ts'
 import { placesOf } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
@@ -20,6 +21,8 @@ export async function mayTrustHost(
   const { paths, env } = placesOf(io)
   const route = sshRoute(gateway.remote, paths.home)
   if (route === undefined) throw error
+  // Which of the hosts on the way is not known, only ssh itself can tell a person.
+  if ((await sshSettings(route.target, env)).proxyJump !== undefined) throw error
   const { kind, fingerprint } = await shownHostKey(route, { env, timeoutMs })
   const where = describeTarget(route.target)
   if (ask === undefined) {

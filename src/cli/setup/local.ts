@@ -29,7 +29,7 @@ export async function setUpLocal(io: Io, flags: SetupFlags, ask: Prompts | undef
   const wanted = ask === undefined ? flags : await askWanted(io, flags, source, ask)
   const { draft, generated } = await draftFor(io, wanted)
   const running = await foundRunning(io)
-  const run = running === undefined && flags.run === undefined && ask ? await askRun(ask) : flags.run
+  const run = running === undefined && flags.run === undefined && ask ? await askRun(io, ask) : flags.run
   await draft.write()
   const { paths, env } = placesOf(io)
   const { gateway } = draft.config
@@ -47,7 +47,8 @@ export async function setUpLocal(io: Io, flags: SetupFlags, ask: Prompts | undef
       `the secret comes from ${secretInEnvironment(env, gateway.auth.mode)}; a gateway that is started elsewhere needs it too`
     )
   }
-  const state = running === undefined ? await bringUp(io, run) : await applied(io, running, draft, warnings)
+  const now = running === undefined ? undefined : await applied(io, running, draft, warnings)
+  const state = run === 'service' || now === undefined ? await bringUp(io, run) : now
   if (state === undefined || flags.verify === 'no') {
     const next = state === undefined ? ['openclaw gateway run', 'openclaw dashboard'] : ['openclaw dashboard']
     if (state === undefined && run === undefined && flags.verify === 'yes') {
@@ -164,17 +165,34 @@ async function askTailscale(io: Io, now: unknown, ask: Prompts): Promise<'off' |
   return serve ? 'serve' : now === undefined ? undefined : 'off'
 }
 
-function askRun(ask: Prompts): Promise<NonNullable<SetupFlags['run']>> {
+async function askRun(io: Io, ask: Prompts): Promise<NonNullable<SetupFlags['run']>> {
+  const service = { value: 'service', label: 'As a service', hint: 'now, and whenever this host starts' } as const
   return ask.choose<NonNullable<SetupFlags['run']>>('Start it now?', [
+    ...((await takesServices(io)) ? [service] : []),
     { value: 'background', label: 'In the background', hint: 'until it is stopped, or this host restarts' },
     { value: 'later', label: 'Not now', hint: '"openclaw gateway run" starts it' }
   ])
 }
 
+async function takesServices(io: Io): Promise<boolean> {
+  const { serviceManager } = await import('../service/service.ts')
+  try {
+    await (await serviceManager(io.env, 'openclaw gateway run')).check()
+    return true
+  } catch (error) {
+    if (error instanceof CliError) return false
+    throw error
+  }
+}
+
 async function bringUp(io: Io, run: SetupFlags['run']): Promise<Started | undefined> {
   if (run === 'background') return startInBackground(io)
-  if (run === 'service') throw new CliError('SERVICE_UNSUPPORTED', 'no service can be installed here yet')
-  return undefined
+  if (run !== 'service') return undefined
+  const { installGateway } = await import('../service/control.ts')
+  // What it prints is its own report; here it is one line of another.
+  await installGateway({ ...io, stdout: () => {} }, {})
+  const { pid } = (await foundRunning(io)) ?? {}
+  return { state: 'installed', pid }
 }
 
 /** Lets the gateway that runs take the change; what it cannot take while it runs becomes a warning. */

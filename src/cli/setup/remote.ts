@@ -1,39 +1,26 @@
 import { ConnectFailure } from '../../client/connect-failure.ts'
 import { resolveCredentials } from '../../client/credentials.ts'
-import { ClientError } from '../../client/errors.ts'
-import { describeTarget } from '../../client/ssh/route.ts'
 import { parsePins } from '../../client/tls-pin.ts'
-import { isObject, valueAt } from '../../config/key-path.ts'
+import { valueAt } from '../../config/key-path.ts'
 import type { SetupCode } from '../../node-host/setup-code.ts'
 import { placesOf } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { printable } from '../output.ts'
 import { type Draft, draftOf, presentSource } from './draft.ts'
-import type { Secret, SetupFlags } from './flags.ts'
-import { mayTrustHost } from './host-key.ts'
-import { describePlace, type Place, parsePlace } from './place.ts'
+import type { SetupFlags } from './flags.ts'
+import { askSecret, mended } from './mend.ts'
+import { describePlace, parsePlace } from './place.ts'
 import type { Prompts } from './prompts.ts'
+import { remotePatch, type Wanted } from './remote-patch.ts'
 import type { Outcome } from './report.ts'
 import { type Verified, verify } from './verify.ts'
 
-/** What is to be written about a gateway elsewhere. */
-interface Wanted {
-  place: Exclude<Place, { kind: 'code' }>
-  secret: Secret | undefined
-  code: SetupCode | undefined
-  tlsFingerprint: string | undefined
-  sshIdentity: string | undefined
-  remotePort: number | undefined
-}
-
-const USUAL_PORT = 18_789
-
 /** Points this host's commands at a gateway elsewhere: tries it first, and writes it in one change when it works. */
 export async function setUpRemote(io: Io, flags: SetupFlags, ask: Prompts | undefined): Promise<Outcome> {
-  presentSource(io)
+  const before = presentSource(io)
   let wanted = await wantedOf(flags, ask)
   for (;;) {
-    const draft = await draftOf(io, patchFor(io, wanted))
+    const draft = await draftOf(io, remotePatch(valueAt(before.authored, ['gateway', 'remote']), wanted))
     try {
       const verified = flags.verify === 'no' ? undefined : await tryOut(io, flags, wanted, draft)
       return await written(io, wanted, draft, { verified })
@@ -55,14 +42,21 @@ async function written(
 ): Promise<Outcome> {
   await draft.write()
   const { paths, env } = placesOf(io)
-  const overridden = env.OPENCLAW_GATEWAY_URL?.trim() ? ['OPENCLAW_GATEWAY_URL is set: commands go there instead'] : []
+  const warnings: string[] = []
+  if (env.OPENCLAW_GATEWAY_URL?.trim()) warnings.push('OPENCLAW_GATEWAY_URL is set: commands go there instead')
+  const borrowed = verified?.credential
+  if (borrowed !== undefined && !/^(gateway\.remote\.|paired device)/.test(borrowed)) {
+    warnings.push(
+      `${borrowed} let this host in, and gateway.remote keeps no secret of its own: without it, nothing will`
+    )
+  }
   return {
     mode: 'remote',
     where: describePlace(place),
     configPath: paths.configPath,
     changed: draft.changed,
     verified,
-    warnings: overridden,
+    warnings,
     next: verified === undefined ? ['openclaw status --deep'] : ['openclaw status --deep', 'openclaw dashboard']
   }
 }
@@ -81,6 +75,11 @@ async function wantedOf(flags: SetupFlags, ask: Prompts | undefined): Promise<Wa
   if (flags.secret !== undefined && 'tokenEnv' in flags.secret) throw new Error('unreachable: refused with the flags')
   const named = parsePlace(address)
   if (named.kind === 'code') {
+    if (flags.verify === 'no') {
+      throw new CliError('USAGE', 'a setup code is for a connection now, and --no-verify makes none', {
+        fix: 'leave --no-verify out'
+      })
+    }
     const { code, url } = await readCode(named.text)
     const pin = tlsFingerprint ?? code.fingerprint
     const place = { kind: 'direct', url } as const
@@ -110,58 +109,6 @@ async function readCode(text: string): Promise<{ code: SetupCode; url: URL }> {
   throw new CliError('SETUP_CODE_LOOPBACK', `this setup code leads to ${url.host}, which is this very host`, {
     fix: 'openclaw qr --url wss://GATEWAY (on the gateway host), or: openclaw setup --remote ssh://user@gateway-host'
   })
-}
-
-async function askSecret(ask: Prompts): Promise<Secret | undefined> {
-  const way = await ask.choose('How does this host prove itself there?', [
-    { value: 'token', label: 'With its token', hint: '"openclaw gateway auth-token --show" on its host prints it' },
-    { value: 'password', label: 'With its password' },
-    { value: 'known', label: 'With nothing new', hint: 'what is configured, or this host is paired already' }
-  ])
-  if (way === 'known') return undefined
-  const text = await ask.secret(way === 'token' ? 'The token' : 'The password')
-  if (text.trim() === '') return undefined
-  return way === 'token' ? { token: text.trim() } : { password: text }
-}
-
-/** The merge patch. What is kept for another gateway goes to none but that one. */
-function patchFor(
-  io: Io,
-  { place, secret, tlsFingerprint, sshIdentity, remotePort, code }: Wanted
-): Record<string, unknown> {
-  const before = valueAt(presentSource(io).authored, ['gateway', 'remote'])
-  const same = isSame(isObject(before) ? before : {}, place)
-  const token = secret !== undefined && 'token' in secret ? secret.token : undefined
-  const password = secret !== undefined && 'password' in secret ? secret.password : undefined
-  const keeps = same && secret === undefined && code === undefined
-  const pin = tlsFingerprint ?? (same ? undefined : null)
-  const common = {
-    ...(keeps ? {} : { token: token ?? null, password: password ?? null }),
-    ...(pin === undefined ? {} : { tlsFingerprint: pin }),
-    ...(same ? {} : { edgeAuth: null, sshHostKeyPolicy: null })
-  }
-  const remote =
-    place.kind === 'direct'
-      ? { url: hrefOf(place.url), transport: 'direct', sshTarget: null, sshIdentity: null, remotePort: null, ...common }
-      : {
-          // The local end of the tunnel; the gateway's own port is another matter.
-          url: `${tlsFingerprint === undefined ? 'ws' : 'wss'}://127.0.0.1:${USUAL_PORT}`,
-          transport: 'ssh',
-          sshTarget: describeTarget(place.target),
-          ...(same && sshIdentity === undefined ? {} : { sshIdentity: sshIdentity ?? null }),
-          ...(same && remotePort === undefined ? {} : { remotePort: remotePort ?? null }),
-          ...common
-        }
-  return { gateway: { mode: 'remote', remote } }
-}
-
-function isSame({ url, transport, sshTarget }: Record<string, unknown>, place: Wanted['place']): boolean {
-  if (place.kind === 'ssh') return transport !== 'direct' && sshTarget === describeTarget(place.target)
-  return transport === 'direct' && url === hrefOf(place.url)
-}
-
-function hrefOf(url: URL): string {
-  return url.href.replace(/\/$/, '')
 }
 
 async function tryOut(io: Io, flags: SetupFlags, { code }: Wanted, { config }: Draft): Promise<Verified> {
@@ -199,43 +146,4 @@ async function refuseShadowed(io: Io, config: Draft['config']): Promise<void> {
       fix: source.startsWith('gateway.') ? `openclaw config unset ${source}` : `unset ${source}`
     }
   )
-}
-
-/** What to try next, as a person decides; without one, and for what nobody can mend here, the error is thrown. */
-async function mended(
-  io: Io,
-  flags: SetupFlags,
-  wanted: Wanted,
-  draft: Draft,
-  error: unknown,
-  ask: Prompts | undefined
-): Promise<Wanted> {
-  if (!(error instanceof CliError) || !(error.cause instanceof ConnectFailure)) throw error
-  const { reason } = error.cause
-  const { code, fingerprint } =
-    reason.cause instanceof ClientError ? reason.cause : { code: error.code, fingerprint: undefined }
-  if (code === 'SSH_HOST_KEY_UNKNOWN') {
-    await mayTrustHost(io, draft.config, flags.timeoutMs, error, ask)
-    return wanted
-  }
-  if (code === 'TLS_UNTRUSTED' && fingerprint !== undefined) {
-    if (ask === undefined) {
-      throw new CliError(code, error.message, {
-        fix: `compare it with the fingerprint that "openclaw status" prints on the gateway host, then add --tls-fingerprint ${fingerprint}`,
-        cause: error
-      })
-    }
-    const compare = 'Compare it with the fingerprint that "openclaw status", or its start, prints on the gateway host.'
-    ask.note(`${error.message}\n\n${compare}`, 'The certificate')
-    if (await ask.confirm('Is it the same?', false)) return { ...wanted, tlsFingerprint: fingerprint }
-    throw error
-  }
-  if (ask === undefined) throw error
-  ask.note(error.fix === undefined ? error.message : `${error.message}\nfix: ${error.fix}`, 'It does not work yet')
-  if (error.type === 'gateway_auth_error' && code !== 'PAIRING_REQUIRED' && wanted.code === undefined) {
-    const secret = await askSecret(ask)
-    return { ...wanted, secret }
-  }
-  if (await ask.confirm('Try again?', true)) return wanted
-  throw error
 }

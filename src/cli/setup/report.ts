@@ -57,7 +57,7 @@ function runsText({ state, pid }: Started): string {
     case 'started':
       return `yes, in the background until this host restarts${process}`
     case 'installed':
-      return 'yes, as a service of this user'
+      return `yes, as a service of this user${process}`
     case 'stopped':
       return 'no'
   }

@@ -11,11 +11,13 @@ export interface Verified {
   url: string
   version: string
   method: string
+  /** Where the credential came from that was sent; undefined where none was needed. */
+  credential: string | undefined
   scopes: readonly string[]
 }
 
 /** How a configuration is tried. */
-export interface VerifyOptions {
+interface VerifyOptions {
   config: Config
   timeoutMs: number
   /** For how long somebody may think about a pairing request, in milliseconds. */
@@ -67,9 +69,11 @@ async function once(io: Io, { config, timeoutMs, bootstrapToken }: VerifyOptions
     // A tunnel that is up already may lead to another host.
     ...(isThroughSsh(config) ? { ssh: { only: 'own' } as const } : {})
   }
-  return withGateway(io, {}, wants, async ({ client, hello, endpoint }) => {
+  return withGateway(io, {}, wants, async ({ client, hello, endpoint, credentials }) => {
     await client.request('health', {}, { timeoutMs })
     const { method, scopes } = hello.auth
-    return { url: describeEndpoint(endpoint), version: hello.server.version, method, scopes }
+    const { token, password, deviceToken } = credentials ?? {}
+    const credential = (token ?? password ?? deviceToken)?.source
+    return { url: describeEndpoint(endpoint), version: hello.server.version, method, credential, scopes }
   })
 }

@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import type { AuthMode, BindMode, ConfigFlags } from '../../../config/types.ts'
 import { CliError, type Io } from '../../io.ts'
 import { parsePort } from '../../ports.ts'
@@ -17,20 +17,28 @@ interface RunOptions {
   force?: boolean
 }
 
+const BINDS = ['loopback', 'lan', 'tailnet', 'auto', 'custom'] as const satisfies BindMode[]
+const AUTHS = ['none', 'token', 'password', 'trusted-proxy'] as const satisfies AuthMode[]
+const EXPOSURES = ['off', 'serve', 'funnel'] as const
+
+// Not `choices`: what is refused is said in the reference's words.
+function oneOfThese(flags: string, what: string, values: readonly string[]): Option {
+  const option = new Option(flags, what)
+  option.argChoices = [...values]
+  return option
+}
+
 /** `openclaw gateway run`: the gateway in the foreground. */
 export function buildRun(io: Io): Command {
   return new Command('run')
     .description('Run the gateway in this terminal')
     .option('--port <port>', 'Port to listen on (default: OPENCLAW_GATEWAY_PORT, gateway.port, 18789)')
-    .option(
-      '--bind <mode>',
-      'Where to listen: loopback, lan, tailnet, auto or custom (default: gateway.bind, loopback)'
-    )
-    .option('--auth <mode>', 'How clients prove themselves: none, token, password or trusted-proxy')
+    .addOption(oneOfThese('--bind <mode>', 'Where to listen (default: gateway.bind, loopback)', BINDS))
+    .addOption(oneOfThese('--auth <mode>', 'How clients prove themselves', AUTHS))
     .option('--token <token>', 'The shared token (default: OPENCLAW_GATEWAY_TOKEN, gateway.auth.token)')
     .option('--password <password>', 'The shared password; prefer --password-file, other users can read arguments')
     .option('--password-file <path>', 'Read the shared password from a file')
-    .option('--tailscale <mode>', 'Expose through Tailscale: off, serve or funnel')
+    .addOption(oneOfThese('--tailscale <mode>', 'Expose through Tailscale', EXPOSURES))
     .option('--allow-unconfigured', 'Start without gateway.mode=local in the configuration')
     .option('--verbose', 'Log more')
     .option('--force', 'Stop whatever listens on the port first')
@@ -58,17 +66,17 @@ async function runAction(io: Io, options: RunOptions): Promise<void> {
 }
 
 /** Turns the words of the command line into what the configuration layer takes; refuses what is not in the lists. */
-export function parseRunFlags(options: RunOptions): ConfigFlags {
+function parseRunFlags(options: RunOptions): ConfigFlags {
   const flags: ConfigFlags = {}
   if (options.port !== undefined) flags.port = parsePort(options.port)
   if (options.bind !== undefined) {
-    flags.bind = oneOf(options.bind, ['loopback', 'lan', 'tailnet', 'auto', 'custom'] satisfies BindMode[], '--bind')
+    flags.bind = oneOf(options.bind, BINDS, '--bind')
   }
   if (options.auth !== undefined) {
-    flags.auth = oneOf(options.auth, ['none', 'token', 'password', 'trusted-proxy'] satisfies AuthMode[], '--auth')
+    flags.auth = oneOf(options.auth, AUTHS, '--auth')
   }
   if (options.tailscale !== undefined) {
-    flags.tailscale = oneOf(options.tailscale, ['off', 'serve', 'funnel'] as const, '--tailscale')
+    flags.tailscale = oneOf(options.tailscale, EXPOSURES, '--tailscale')
   }
   if (options.token !== undefined) flags.token = secret(options.token, '--token')
   if (options.password !== undefined && options.passwordFile !== undefined) {

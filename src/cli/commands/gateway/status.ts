@@ -13,7 +13,7 @@ export function buildStatus(io: Io): Command {
       'Show the service of this host, and whether a gateway can be reached and what this credential is good for'
     )
     .option('--no-probe', 'Show what this host knows, and ask no gateway')
-    .option('--deep', 'Also ask for its health, and look at whose the port is')
+    .option('--deep', 'Also ask for its health, and look for other gateway services of this machine')
     .option('--require-rpc', 'Exit with 1 unless the gateway answers a read call; one that is starting is waited for')
     .addHelpText(
       'after',
@@ -39,18 +39,30 @@ async function status(io: Io, options: StatusOptions): Promise<void> {
   }
   const timeoutMs = parseTimeout(target.timeout, TIMEOUT_MS)
   const wants = { timeoutMs, deep: deep === true, waits: requireRpc === true }
-  const { hostFacts, portFacts } = await import('../../host-facts.ts')
-  const host = await hostFacts(io)
-  const [report, port] = await Promise.all([
-    probe ? inspectAnyway(io, target, wants) : undefined,
-    deep === true && host.gateway?.mode === 'local' ? portFacts(host.gateway.port) : undefined
+  const [{ hostFacts, portFacts }, { gatewayServiceFacts, otherServices }] = await Promise.all([
+    import('../../host-facts.ts'),
+    import('../../service/facts.ts')
   ])
+  const host = await hostFacts(io)
+  const [report, port, service] = await Promise.all([
+    probe ? inspectAnyway(io, target, wants) : undefined,
+    host.gateway?.mode === 'local' ? portFacts(host.gateway.port) : undefined,
+    gatewayServiceFacts(io)
+  ])
+  const others = deep === true ? await otherServices(io, service?.name) : undefined
   if (requireRpc === true && report?.facts.rpc.state !== 'yes') io.exit(1)
   if (options.json === true) {
     const { gatewayStatusJson } = await import('../../status-json.ts')
-    return printJson(io, gatewayStatusJson(report, host, port))
+    const extra = others === undefined ? {} : { extraServices: others }
+    return printJson(io, { ...gatewayStatusJson(report, host, port), service: service?.facts ?? null, ...extra })
   }
   const { hostRows, portText, printReport } = await import('../../status-text.ts')
   if (report !== undefined) printReport(io, report, { facts: true })
-  printRows(io, [['Port', port && portText(port)], ...hostRows(host)])
+  const beside = others?.map(({ name, scope }) => `${name} (${scope})`).join(', ')
+  printRows(io, [
+    ...(service?.rows ?? []),
+    ['Other services', beside === '' ? undefined : beside],
+    ['Port', port && portText(port)],
+    ...hostRows(host)
+  ])
 }

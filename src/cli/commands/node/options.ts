@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { parsePins } from '../../../client/tls-pin.ts'
 import type { SetupCode } from '../../../node-host/setup-code.ts'
 import type { GatewayFlags } from '../../../node-host/target.ts'
 import { CliError } from '../../io.ts'
@@ -24,7 +25,7 @@ export function addNodeOptions(command: Command): Command {
     .option('--context-path <path>', 'Path of the gateway behind a proxy, such as /openclaw')
     .option('--tls', 'Connect with TLS')
     .option('--no-tls', 'Connect without TLS, though the gateway of this host has it')
-    .option('--tls-fingerprint <sha256>', 'The only certificate to accept')
+    .option('--tls-fingerprint <pin>', 'SHA-256 of the only certificate to accept, or of its key')
     .option(
       '--node-id <id>',
       'Name of this installation in connections; kept (the pairing is by key, see "node identity")'
@@ -42,12 +43,8 @@ export function gatewayFlags(options: NodeOptions): GatewayFlags {
       'a setup code says where the gateway is; leave --host, --port, --context-path and --tls out'
     )
   }
-  if (tlsFingerprint !== undefined && !/^(sha256:)?([0-9a-f]{2}:?){31}[0-9a-f]{2}$/i.test(tlsFingerprint.trim())) {
-    throw new CliError(
-      'USAGE',
-      'Invalid --tls-fingerprint. Use sha256: and 64 hex digits, as "openclaw status" shows it.'
-    )
-  }
+  // As the connection will read it.
+  if (tlsFingerprint !== undefined) parsePins(tlsFingerprint, '--tls-fingerprint')
   if (tls === false && tlsFingerprint !== undefined) {
     throw new CliError('USAGE', 'Use either --no-tls or --tls-fingerprint, not both.')
   }

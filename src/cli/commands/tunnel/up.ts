@@ -3,8 +3,8 @@ import type { TunnelState } from '../../../client/ssh/keeper.ts'
 import { describeTarget } from '../../../client/ssh/route.ts'
 import { placesOf } from '../../gateway-call.ts'
 import type { Io } from '../../io.ts'
-import { formatDuration, printable } from '../../output.ts'
 import { type TunnelOptions, type TunnelTarget, tunnelTarget } from '../../tunnel/target.ts'
+import { tunnelTeller } from '../../tunnel/teller.ts'
 import { addTunnelOptions } from './options.ts'
 
 /** `openclaw tunnel up`: keeps a tunnel up in the foreground. */
@@ -25,7 +25,7 @@ async function up(io: Io, options: TunnelOptions): Promise<void> {
   const target = await tunnelTarget(io, options)
   const { TunnelKeeper } = await import('../../../client/ssh/keeper.ts')
   const { stopSignal } = await import('../../stop-signal.ts')
-  const say = options.json === true ? jsonTeller(io, target) : teller(io, target)
+  const say = options.json === true ? jsonTeller(io, target) : tunnelTeller(io, target)
   const keeper = new TunnelKeeper(target.route, { localPort: target.localPort, env: placesOf(io).env, onState: say })
   void stopSignal().then(() => keeper.stop())
   await keeper.run()
@@ -37,27 +37,5 @@ function jsonTeller(io: Io, { route, localPort }: TunnelTarget): (state: TunnelS
     const { error } = { error: undefined, ...state }
     const shape = error === undefined ? undefined : { code: error.code, message: error.message, fix: error.fix }
     io.stdout(JSON.stringify({ ...about, ...state, ...(shape === undefined ? {} : { error: shape }) }))
-  }
-}
-
-function teller(io: Io, { route, localPort }: TunnelTarget): (state: TunnelState) => void {
-  const where = describeTarget(route.target)
-  let trouble = ''
-  return (state) => {
-    if (state.phase === 'connecting') return io.stdout(`Connecting to ${where}`)
-    if (state.phase === 'up') {
-      trouble = ''
-      const from = `127.0.0.1:${localPort}`
-      return io.stdout(`Up: ${from} leads to port ${route.remotePort} of ${where} (ssh, pid ${state.pid})`)
-    }
-    const { message, fix } = state.error
-    if (state.phase === 'waiting') {
-      return io.stderr(`Down: ${printable(message)}; again in ${formatDuration(state.retryInMs)}`)
-    }
-    // Once, however many connections come to it.
-    if (message === trouble) return
-    trouble = message
-    io.stderr(printable(message))
-    if (fix !== undefined) io.stderr(`fix: ${printable(fix)}`)
   }
 }
