@@ -76,7 +76,9 @@ function cautions({ gateway: { auth, http, tls }, discovery }: Config): string[]
     )
   }
   if (discovery.wideArea.domain !== undefined) {
-    found.push('discovery.wideArea.domain: this gateway publishes no zone; only "gateway discover" asks there')
+    found.push(
+      'discovery.wideArea.domain: this gateway publishes no zone; "openclaw gateway discover --zone" prints its records'
+    )
   }
   return found
 }

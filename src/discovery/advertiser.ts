@@ -1,4 +1,5 @@
 import { hostname, type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
+import { isLoopback } from '../auth/addresses.ts'
 import { Announcer } from './announcer.ts'
 import { type Network, networksOf } from './networks.ts'
 import { type Announced, hostLabel, hostName, instanceName, LOCAL, SERVICE } from './records.ts'
@@ -19,11 +20,13 @@ export interface AdvertiserState {
   /** Names by network; a network that is still being asked is missing. */
   announced: { network: string; name: string }[]
   /** Why a network, or all of them, hear nothing. */
-  problems: { network?: string; reason: string }[]
+  problems: { network?: string; reason: string; fix?: string }[]
 }
 
 /** How soon a new address is announced. */
 const LOOK_MS = 5_000
+/** How soon it is tried again where it did not work. */
+const AGAIN_MS = 60_000
 
 /** Announces a gateway on every network on which it listens, as networks and addresses come and go. */
 export class Advertiser {
@@ -40,8 +43,7 @@ export class Advertiser {
     this.#look()
     this.#timer = setInterval(() => this.#look(), LOOK_MS).unref()
     if (this.#announcers.size > 0) return
-    const { reason } = nowhere(this.#options.listening)
-    this.#options.log.warn({ reason }, 'the gateway is announced on no network')
+    this.#options.log.warn(nowhere(this.#options.listening), 'the gateway is announced on no network')
   }
 
   /** Says goodbye everywhere. */
@@ -64,15 +66,23 @@ export class Advertiser {
     const all = Object.values(interfaces).flatMap((each) => each ?? [])
     this.#own = new Set(all.map(({ address }) => address))
     const networks = new Map(networksOf(interfaces, this.#options.listening).map((each) => [keyOf(each), each]))
-    for (const [key, { announcer }] of this.#announcers) {
+    for (const [key, { announcer, network }] of this.#announcers) {
       if (networks.has(key)) continue
       this.#announcers.delete(key)
-      void announcer.stop()
+      // Its addresses may have changed, and then it is announced anew in a moment.
+      void announcer.stop([...networks.values()].find(({ name }) => name === network)?.addresses)
     }
-    for (const [key, network] of networks) if (!this.#announcers.has(key)) this.#announce(key, network)
+    for (const [key, network] of networks) {
+      const entry = this.#announcers.get(key)
+      if (entry === undefined) this.#announce(key, network)
+      else if (entry.failedAt < performance.now() - AGAIN_MS) {
+        void entry.announcer.stop()
+        this.#announce(key, network, entry.reason)
+      }
+    }
   }
 
-  #announce(key: string, network: Network): void {
+  #announce(key: string, network: Network, known?: string): void {
     const { port, tls, log, named } = this.#options
     const about: Announced = { label: hostLabel(hostname()), number: 1, hostNumber: 1, domain: LOCAL, port, tls }
     const { name } = network
@@ -83,16 +93,24 @@ export class Advertiser {
       named(about) {
         entry.name = labelOf(about)
         entry.reason = undefined
+        entry.failedAt = Number.POSITIVE_INFINITY
         log.info({ network: name, name: entry.name, port }, 'announced on the local network')
         named(hostName(about))
       },
       failed(reason) {
         entry.name = undefined
         entry.reason = reason
-        log.warn({ network: name, reason }, 'not announced on a network')
+        entry.failedAt = performance.now()
+        if (reason !== known) log.warn({ network: name, reason }, 'not announced on a network')
       }
     })
-    const entry: Entry = { announcer, network: name, name: undefined, reason: undefined }
+    const entry: Entry = {
+      announcer,
+      network: name,
+      name: undefined,
+      reason: known,
+      failedAt: Number.POSITIVE_INFINITY
+    }
     this.#announcers.set(key, entry)
     void announcer.start()
   }
@@ -103,6 +121,7 @@ interface Entry {
   network: string
   name: string | undefined
   reason: string | undefined
+  failedAt: number
 }
 
 // A network whose addresses change is another one.
@@ -114,8 +133,9 @@ function labelOf(about: Announced): string {
   return instanceName(about).replace(`.${SERVICE}.${about.domain}`, '')
 }
 
-function nowhere(listening: readonly string[]): { reason: string } {
-  return { reason: `it listens on ${listening.join(' and ') || 'no address'} only, where no other machine reaches it` }
+function nowhere(listening: readonly string[]): { reason: string; fix?: string } {
+  if (!listening.every(isLoopback)) return { reason: 'it listens on no network that is up and has multicast' }
+  return { reason: `it listens on ${listening.join(' and ')} only`, fix: 'openclaw config set gateway.bind lan' }
 }
 
 function interfacesNow(): NodeJS.Dict<NetworkInterfaceInfo[]> {

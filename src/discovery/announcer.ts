@@ -51,6 +51,8 @@ export class Announcer {
   readonly #multicast: Multicast
   #about: Announced
   #phase: 'idle' | 'probing' | 'announced' = 'idle'
+  /** Stopped, or given up. */
+  #over = false
   #probes = 0
   #conflicts = 0
   #step: NodeJS.Timeout | undefined
@@ -63,22 +65,34 @@ export class Announcer {
     this.#about = options.about
     this.#multicast = new Multicast(options.network, {
       heard: (packet, from) => this.#heard(packet, from),
-      failed: (error) => options.failed(error.message)
+      failed: (error, works) => works || this.#fail(error.message)
     })
   }
 
   async start(): Promise<void> {
     await this.#multicast.open()
-    this.#probe(Math.random() * PROBE_MS)
+    if (!this.#over) this.#probe(Math.random() * PROBE_MS)
   }
 
-  /** Takes back what was announced. */
-  async stop(): Promise<void> {
+  /**
+   * Takes back what was announced. With `staying`, somebody else goes on in its place, with these addresses: only the others
+   * are taken back.
+   */
+  async stop(staying?: readonly string[]): Promise<void> {
     const announced = this.#phase === 'announced'
+    this.#over = true
     this.#rest()
-    const gone = ownRecords(this.#about).map((record) => ({ ...record, ttl: 0 }))
-    if (announced) await this.#multicast.send(response(gone))
+    const lost = this.#options.network.addresses.filter((address) => staying?.includes(address) === false)
+    const gone = staying === undefined ? ownRecords(this.#about) : addressRecords(this.#about, lost)
+    if (announced && gone.length > 0)
+      await this.#multicast.send(response(gone.map((record) => ({ ...record, ttl: 0 }))))
     this.#multicast.close()
+  }
+
+  #fail(reason: string): void {
+    this.#over = true
+    this.#rest()
+    this.#options.failed(reason)
   }
 
   #rest(): void {
@@ -169,8 +183,7 @@ export class Announcer {
   #countConflict(): boolean {
     this.#conflicts += 1
     if (this.#conflicts <= MAX_CONFLICTS) return false
-    this.#rest()
-    this.#options.failed('somebody there claims every name that this gateway tries')
+    this.#fail('somebody there claims every name that this gateway tries')
     return true
   }
 

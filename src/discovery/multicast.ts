@@ -13,8 +13,8 @@ export interface Sender {
 export interface Ears {
   /** A packet of somebody on that network, this host included. */
   heard(packet: Packet, from: Sender): void
-  /** Multicast does not work there, or no longer. */
-  failed(error: Error): void
+  /** Multicast does not work there over one family, or no longer; `works` says that the other one does. */
+  failed(error: Error, works: boolean): void
 }
 
 /** The port of multicast DNS; whoever sends from another does not speak it, and wants an answer of its own. */
@@ -79,7 +79,7 @@ export class Multicast {
         if (this.#sockets.get(family) === socket) {
           this.#sockets.delete(family)
           socket.close()
-          this.#ears.failed(error)
+          this.#ears.failed(error, this.#sockets.size > 0)
         }
         resolve()
       }

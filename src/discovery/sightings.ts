@@ -84,8 +84,12 @@ export class Sightings {
     else if (this.#mayBeHost(record.target)) instance.service = record
   }
 
-  #takeAddress({ name, address }: DnsRecord & { type: 'A' | 'AAAA' }): void {
+  #takeAddress({ name, address, ttl }: DnsRecord & { type: 'A' | 'AAAA' }): void {
     const key = name.toLowerCase()
+    if (ttl === 0) {
+      this.#hosts.get(key)?.delete(address)
+      return
+    }
     if (!this.#mayBeHost(name) || (!this.#hosts.has(key) && this.#hosts.size >= MAX_HOSTS)) return
     const known = this.#hosts.get(key) ?? new Set()
     if (known.size < MAX_ADDRESSES) known.add(address)

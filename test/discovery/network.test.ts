@@ -1,21 +1,16 @@
-import { writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import path from 'node:path'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { cleanEnv } from '../../scripts/gateway-process.ts'
 import { decodePacket, encodePacket, type Packet } from '../../src/discovery/packets.ts'
 import { type DnsRecord, hostLabel, SERVICE } from '../../src/discovery/records.ts'
-import { MAIN } from '../support/cli.ts'
-import { TOKEN, tempDir } from '../support/gateway.ts'
-import { cannotMakeMachines, type Distant, ip, makeMachines, onMachine, within } from '../support/netns.ts'
+import { discover, LAN, makeLan, startOnLan } from '../support/lan.ts'
+import { cannotMakeMachines, ip, onMachine } from '../support/netns.ts'
 
 t.setTimeout(110_000)
 
 const label = hostLabel(hostname())
 const service = `${SERVICE}.local`
 const first = `${label} (OpenClaw)`
-let networks = 0
 const reason = cannotMakeMachines()
 if (reason === undefined) tests()
 else t.plan(0, reason)
@@ -37,9 +32,9 @@ interface Neighbour {
 function tests(): void {
   t.jobs = 3
   t.test('a gateway announces itself, is found within two seconds, and says goodbye', { buffered: true }, async (t) => {
-    const [one, two, three] = network(t, 3)
+    const [one, two, three] = makeLan(t, 3)
     const ear = await neighbour(t, three)
-    const gateway = await startGateway(t, one)
+    const gateway = await startOnLan(t, one)
     const said = await ear.next(({ response, answers }) => response && answers.length > 0)
     const probes = ear.heard().filter(({ response }) => !response)
     t.equal(probes.length, 3, 'it asks three times for its name before it takes it')
@@ -57,7 +52,7 @@ function tests(): void {
     t.match(rest, { timeoutMs: 2_000, domains: ['local.'], count: 1, problems: [] })
     t.match(beacons[0], { instanceName: first, domain: 'local.', host: `${label}.local`, port: 18_789 })
     t.match(beacons[0], { wsUrl: 'ws://10.79.0.1:18789', gatewayTls: false, role: 'gateway', transport: 'gateway' })
-    t.match(await discover(t, one), { count: 1 }, 'and on its own host')
+    t.match(await gateway.cli('gateway', 'discover'), /^Use it +openclaw setup --remote ws:\/\/10\.79\.0\.1:18789$/m)
 
     const goodbye = ear.next(({ answers }) => answers.some(({ ttl }) => ttl === 0))
     gateway.child.kill('SIGTERM')
@@ -71,11 +66,11 @@ function tests(): void {
   })
 
   t.test('two gateways of one name are told apart, on two hosts and on one', { buffered: true }, async (t) => {
-    const [one, two, three] = network(t, 3)
-    await startGateway(t, one)
-    const other = await startGateway(t, two)
+    const [one, two, three] = makeLan(t, 3)
+    await (await startOnLan(t, one)).said('announced on the local network')
+    const other = await startOnLan(t, two)
     await other.said(`${first} (2)`)
-    const second = await startGateway(t, one, { port: 18_790 })
+    const second = await startOnLan(t, one, { port: 18_790 })
     await second.said(`${first} (3)`)
     const { beacons } = await discover(t, three)
     t.match(
@@ -86,11 +81,21 @@ function tests(): void {
         [`${first} (3)`, `${label}.local`, 'ws://10.79.0.1:18790']
       ]
     )
+    // A browser that was led to a name sends it along.
+    const statusAs = async (host: string) => {
+      const ask = `require('http').get('http://10.79.0.2:18789/healthz', { headers: { host: '${host}:18789' } }, (r) => console.log(r.statusCode))`
+      const { exited, output } = onMachine(t, three, [process.execPath, '-e', ask], process.env)
+      await exited
+      return output().trim()
+    }
+    t.equal(await statusAs(`${label}-2.local`), '200')
+    t.equal(await statusAs(`${label}-3.local`), '421')
   })
 
   t.test('two gateways that ask for one name in the same moment agree on who has it', { buffered: true }, async (t) => {
-    const [one, two, three] = network(t, 3)
-    await Promise.all([startGateway(t, one), startGateway(t, two)])
+    const [one, two, three] = makeLan(t, 3)
+    const gateways = await Promise.all([startOnLan(t, one), startOnLan(t, two)])
+    await Promise.all(gateways.map(({ said }) => said('announced on the local network')))
     const { beacons } = await discover(t, three, '--timeout', '6000')
     t.same(
       beacons.map(({ instanceName }) => instanceName),
@@ -103,16 +108,16 @@ function tests(): void {
     'nothing is sent unless the configuration asks for it, whatever is asked on the network',
     { buffered: true },
     async (t) => {
-      const [silent, loud, three] = network(t, 3)
+      const [silent, loud, three] = makeLan(t, 3)
       const ear = await neighbour(t, three)
-      const off = await startGateway(t, silent, { discovery: {} })
-      const disabled = await startGateway(t, silent, { port: 18_790, env: { OPENCLAW_DISABLE_BONJOUR: '1' } })
-      const loopback = await startGateway(t, silent, { port: 18_791, bind: 'loopback' })
+      const off = await startOnLan(t, silent, { discovery: {} })
+      const disabled = await startOnLan(t, silent, { port: 18_790, env: { OPENCLAW_DISABLE_BONJOUR: '1' } })
+      const loopback = await startOnLan(t, silent, { port: 18_791, bind: 'loopback' })
       t.match(loopback.output(), /listens on 127\.0\.0\.1 only.*announced on no network/)
       ear.say({ questions: [{ name: service, type: 'PTR' }] })
       ear.say({ questions: [{ name: service, type: 'PTR' }], id: 7 }, { alone: true })
       // What is loud is asked the same, and later: when it has answered, and the others have stopped, nothing is to come.
-      await startGateway(t, loud)
+      await startOnLan(t, loud)
       ear.say({ questions: [{ name: service, type: 'PTR' }] })
       await ear.next(({ response }) => response)
       for (const { child, exited } of [off, disabled, loopback]) {
@@ -132,9 +137,9 @@ function tests(): void {
     'S15: what is announced names role, transport, port and TLS, whatever is configured',
     { buffered: true },
     async (t) => {
-      const [one, two, three] = network(t, 3)
+      const [one, two, three] = makeLan(t, 3)
       const ear = await neighbour(t, three)
-      const gateway = await startGateway(t, one, { discovery: { mdns: { mode: 'full' } }, tls: { enabled: true } })
+      const gateway = await startOnLan(t, one, { discovery: { mdns: { mode: 'full' } }, tls: { enabled: true } })
       t.match(gateway.output(), /discovery\.mdns\.mode: \\?"full\\?" announces no more than/)
       const { answers } = await ear.next(({ response, answers }) => response && answers.length > 0)
       const texts = answers.flatMap((record) => (record.type === 'TXT' ? record.entries : []))
@@ -145,9 +150,9 @@ function tests(): void {
   )
 
   t.test('an edit of discovery.mdns.mode takes effect at once, both ways', { buffered: true }, async (t) => {
-    const [one, two] = network(t, 2)
+    const [one, two] = makeLan(t, 2)
     const ear = await neighbour(t, two)
-    const gateway = await startGateway(t, one, { discovery: {} })
+    const gateway = await startOnLan(t, one, { discovery: {} })
     const announced = ear.next(({ response, answers }) => response && answers.some(({ ttl }) => ttl > 0))
     gateway.configure({ mdns: { mode: 'minimal' } })
     await announced
@@ -168,35 +173,46 @@ function tests(): void {
   })
 
   t.test('a new address is announced, and one that is gone no longer', { buffered: true }, async (t) => {
-    const [one, two] = network(t, 2)
+    const [one, two] = makeLan(t, 2)
     const ear = await neighbour(t, two)
-    await startGateway(t, one)
+    await startOnLan(t, one)
     const has = (address: string) => (packet: Heard) =>
       packet.answers.some((each) => brief(each).endsWith(` ${address}`))
     await ear.next(has('10.79.0.1'))
     const moved = ear.next(has('10.79.0.77'))
-    ip('-n', one, 'addr', 'del', '10.79.0.1/24', 'dev', 'oc0')
-    ip('-n', one, 'addr', 'add', '10.79.0.77/24', 'dev', 'oc0')
+    ip('-n', one, 'addr', 'del', '10.79.0.1/24', 'dev', LAN)
+    ip('-n', one, 'addr', 'add', '10.79.0.77/24', 'dev', LAN)
     t.notOk(has('10.79.0.1')(await moved))
     const { beacons } = await discover(t, two)
     t.match(beacons, [{ wsUrl: 'ws://10.79.0.77:18789' }])
+    const more = ear.next(has('10.79.0.78'))
+    ip('-n', one, 'addr', 'add', '10.79.0.78/24', 'dev', LAN)
+    t.ok(has('10.79.0.77')(await more), 'beside the other one')
+    const less = ear.next(({ answers }) => answers.some(({ ttl }) => ttl === 0))
+    ip('-n', one, 'addr', 'del', '10.79.0.78/24', 'dev', LAN)
+    t.same((await less).answers.map(brief), [`A ${label}.local 10.79.0.78`])
+    const goodbyes = ear
+      .heard()
+      .flatMap(({ answers }) => answers.filter(({ type, ttl }) => type === 'PTR' && ttl === 0))
+    t.same(goodbyes, [], 'and all the while it is announced')
   })
 
   t.test('over IPv6 as well, where the gateway listens on it', { buffered: true }, async (t) => {
-    const [one, two] = network(t, 2)
+    const [one, two] = makeLan(t, 2)
     for (const [n, name] of [one, two].entries()) {
-      ip('-n', name, 'addr', 'add', `fd79::${n + 1}/64`, 'dev', 'oc0', 'nodad')
-      ip('-n', name, 'addr', 'flush', 'dev', 'oc0', 'scope', 'global', 'to', '10.79.0.0/16')
+      ip('-n', name, 'addr', 'add', `fd79::${n + 1}/64`, 'dev', LAN, 'nodad')
+      ip('-n', name, 'addr', 'flush', 'dev', LAN, 'scope', 'global', 'to', '10.79.0.0/16')
     }
-    await startGateway(t, one, { bind: 'custom', customBindHost: '::' })
+    const gateway = await startOnLan(t, one, { bind: 'custom', customBindHost: '::' })
+    await gateway.said('announced on the local network')
     const { beacons } = await discover(t, two, '--timeout', '4000')
     t.match(beacons, [{ host: `${label}.local`, wsUrl: 'ws://[fd79::1]:18789' }])
   })
 
   t.test('whoever asks once, from a port of its own, gets an answer of its own', { buffered: true }, async (t) => {
-    const [one, two] = network(t, 2)
+    const [one, two] = makeLan(t, 2)
     const ear = await neighbour(t, two)
-    const gateway = await startGateway(t, one)
+    const gateway = await startOnLan(t, one)
     await gateway.said('announced on the local network')
     const answered = ear.next(({ alone, response }) => alone && response)
     ear.say({ id: 4_711, questions: [{ name: service, type: 'PTR' }] }, { alone: true })
@@ -210,9 +226,9 @@ function tests(): void {
   })
 
   t.test('packets that make no sense, or too many of them, change nothing', { buffered: true }, async (t) => {
-    const [one, two] = network(t, 2)
+    const [one, two] = makeLan(t, 2)
     const ear = await neighbour(t, two)
-    const gateway = await startGateway(t, one)
+    const gateway = await startOnLan(t, one)
     await gateway.said('announced on the local network')
     for (const bytes of fc.sample(fc.uint8Array({ maxLength: 600 }), 200)) ear.sayBytes(bytes)
     const honest = encodePacket({ id: 0, response: true, questions: [], claims: [], answers: foreign() })
@@ -233,13 +249,28 @@ function tests(): void {
   })
 
   t.test(
+    'where the port of multicast DNS is taken, that is said, and everything else works',
+    { buffered: true },
+    async (t) => {
+      const [one] = makeLan(t, 2)
+      const take = `require('dgram').createSocket('udp4').bind(5353, () => console.log('taken'))`
+      await onMachine(t, one, [process.execPath, '-e', take], process.env).said('taken')
+      const gateway = await startOnLan(t, one)
+      await gateway.said('not announced on a network')
+      t.match(await gateway.cli('status'), /^Announced +nowhere: .*EADDRINUSE/m)
+      t.notMatch(gateway.output(), /"announced on the local network"/)
+      t.match(await discover(t, one), { count: 0, problems: [{ place: LAN, reason: /EADDRINUSE/ }] })
+    }
+  )
+
+  t.test(
     'somebody who claims every name keeps the gateway from being announced, and from nothing else',
     { buffered: true },
     async (t) => {
-      const [one, two] = network(t, 2)
+      const [one, two] = makeLan(t, 2)
       const ear = await neighbour(t, two)
       const claimed = (packet: Heard) => !packet.response && packet.questions[0]?.type === 'ANY'
-      const gateway = await startGateway(t, one)
+      const gateway = await startOnLan(t, one)
       let given = false
       void gateway.said('claims every name').then(() => {
         given = true
@@ -254,88 +285,13 @@ function tests(): void {
         ear.say({ response: true, answers: [{ name, type: 'SRV', ttl: 120, port: 1, target: 'evil.local' }] })
       }
       t.equal(gateway.child.exitCode, null)
-      t.match((await gateway.status()).gateway.discovery, {
+      const { discovery } = JSON.parse(await gateway.cli('gateway', 'call', 'status', '--json')).gateway
+      t.match(discovery, {
         announced: [],
-        problems: [{ network: 'oc0', reason: /claims every name/ }]
+        problems: [{ network: LAN, reason: /claims every name/ }]
       })
     }
   )
-}
-
-/** Machines on one network: 10.79.0.1, 10.79.0.2 and so on. */
-function network<Count extends 2 | 3>(
-  t: Test,
-  count: Count
-): Count extends 2 ? [string, string] : [string, string, string] {
-  networks += 1
-  const names = Array.from({ length: count }, (_, n) => `ocd${n}${process.pid}-${networks}`)
-  const bridge = `ocb${process.pid}-${networks}`
-  makeMachines(t, [...names, bridge])
-  ip('-n', bridge, 'link', 'add', 'br0', 'type', 'bridge')
-  ip('-n', bridge, 'link', 'set', 'br0', 'up')
-  for (const [n, name] of names.entries()) {
-    ip('link', 'add', 'oc0', 'netns', name, 'type', 'veth', 'peer', 'name', `p${n}`, 'netns', bridge)
-    ip('-n', bridge, 'link', 'set', `p${n}`, 'master', 'br0', 'up')
-    ip('-n', name, 'addr', 'add', `10.79.0.${n + 1}/24`, 'dev', 'oc0')
-    ip('-n', name, 'link', 'set', 'oc0', 'up')
-  }
-  return names as ReturnType<typeof network<Count>>
-}
-
-interface Gateway extends Distant {
-  /** Puts another `discovery` section into the file. */
-  configure(discovery: Record<string, unknown>): void
-  status(): Promise<Status>
-}
-
-interface Status {
-  gateway: { discovery: unknown }
-}
-
-async function startGateway(
-  t: Test,
-  machine: string,
-  given: {
-    port?: number
-    bind?: string
-    customBindHost?: string
-    tls?: unknown
-    discovery?: Record<string, unknown>
-    env?: NodeJS.ProcessEnv
-  } = {}
-): Promise<Gateway> {
-  const { discovery = { mdns: { mode: 'minimal' } }, env: more, ...rest } = given
-  const stateDir = tempDir(t)
-  const env = { ...cleanEnv(tempDir(t)), OPENCLAW_STATE_DIR: stateDir, ...more }
-  const gateway = { mode: 'local', bind: 'lan', auth: { mode: 'token', token: TOKEN }, ...rest }
-  const configure = (section: Record<string, unknown>) =>
-    writeFileSync(path.join(stateDir, 'openclaw.json'), JSON.stringify({ gateway, discovery: section }), {
-      mode: 0o600
-    })
-  configure(discovery)
-  const distant = await within(t, machine, ['gateway', 'run'], env, 'is ready on')
-  const status = async () => json<Status>(await run(t, machine, ['gateway', 'call', 'status', '--json'], env))
-  return { ...distant, configure, status }
-}
-
-interface Discovered {
-  count: number
-  beacons: { instanceName: string; host: string; wsUrl: string }[]
-}
-
-async function discover(t: Test, machine: string, ...more: string[]): Promise<Discovered> {
-  const env = { ...cleanEnv(tempDir(t)) }
-  return json(await run(t, machine, ['gateway', 'discover', '--json', ...more], env))
-}
-
-async function run(t: Test, machine: string, args: string[], env: NodeJS.ProcessEnv): Promise<string> {
-  const { exited, output } = onMachine(t, machine, [process.execPath, MAIN, ...args], env)
-  await exited
-  return output()
-}
-
-function json<T>(text: string): T {
-  return JSON.parse(text) as T
 }
 
 async function neighbour(t: Test, machine: string): Promise<Neighbour> {
@@ -349,7 +305,7 @@ async function neighbour(t: Test, machine: string): Promise<Neighbour> {
     const lines = (rest + chunk).split('\n')
     rest = lines.pop() ?? ''
     for (const line of lines.filter((each) => each.startsWith('{'))) {
-      const { hex, from, alone } = json<{ hex: string; from: string; alone: boolean }>(line)
+      const { hex, from, alone } = JSON.parse(line) as { hex: string; from: string; alone: boolean }
       const packet = decodePacket(Buffer.from(hex, 'hex'))
       if (packet === undefined || from === own) continue
       heard.push({ ...packet, from, alone })

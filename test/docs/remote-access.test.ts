@@ -37,7 +37,7 @@ const ELSEWHERE = [/^launchctl /, /^tailscale /]
 
 /** Commands that need something to act upon: their words are checked, and their own tests run them. */
 const ACTS_ON_SOMETHING =
-  /^openclaw (setup --(?!remote ssh:)|devices (approve|grant|revoke|reject)|nodes|node (run|install)|tunnel (install|restart|uninstall)$|gateway (discover --zone|probe --ssh-auto)$)/
+  /^openclaw (setup --(?!remote ssh:)|devices (approve|grant|revoke|reject)|nodes|node (run|install)|tunnel (install|restart|uninstall)$|gateway (discover( --zone)?|probe --ssh-auto)$)/
 
 const isSetting = (line: string) => /^openclaw config (set|unset) /.test(line)
 
@@ -128,7 +128,6 @@ function commands(): void {
         /^openclaw tunnel status$/,
         (line) => here.whileTunnel('openclaw tunnel up', () => here.succeeds(line, /answers through SSH/))
       ],
-      [/^openclaw gateway discover$/, (line) => here.succeeds(line, /^Found \d+ gateways? \(local\.\)/)],
       [/^openclaw setup --remote ssh:/, (line) => here.setsUp(line)],
       [/^openclaw devices list$/, (line) => here.succeeds(line, /^/)]
     ]

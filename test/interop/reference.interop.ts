@@ -3,6 +3,7 @@ import { findReference } from '../../scripts/reference.ts'
 import { approvalTests } from './approvals.ts'
 import { bothCliTests } from './both-clis.ts'
 import { cliTests } from './cli.ts'
+import { discoveryTests } from './discovery.ts'
 import { enrolledTests } from './enrolled.ts'
 import { funnelTests } from './funnel.ts'
 import { httpTests } from './http.ts'
@@ -48,4 +49,5 @@ t.test('the reference and this gateway give the same answers', { skip }, async (
   await t.test('through Tailscale Serve', serveTests)
   await t.test('through Tailscale Funnel', funnelTests)
   await t.test('to a configuration that cannot start', startupTests)
+  await t.test('to whoever looks for gateways on a network', discoveryTests)
 })

@@ -9,8 +9,8 @@ export interface Distant {
   child: ReturnType<typeof spawn>
   /** Resolves once it has printed a text; rejects when it ends first. */
   said(word: string): Promise<void>
-  /** Everything it has printed. */
-  output(): string
+  /** Everything it has printed, on standard output or on both. */
+  output(only?: 'stdout'): string
   exited: Promise<unknown>
 }
 
@@ -66,16 +66,19 @@ export async function within(
 /** Runs a program on a machine until the end of the test. */
 export function onMachine(t: Test, machine: string, words: readonly string[], env: NodeJS.ProcessEnv): Distant {
   const child = spawn('ip', ['netns', 'exec', machine, ...words], { env, stdio: ['pipe', 'pipe', 'pipe'] })
-  const exited = once(child, 'exit')
+  // 'close' comes after the last of its output.
+  const exited = once(child, 'close')
   t.teardown(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
     await exited
   })
   let text = ''
+  let out = ''
   const look = new Set<() => void>()
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (chunk) => {
       text += chunk
+      if (stream === child.stdout) out += chunk
       for (const each of look) each()
     })
   }
@@ -86,7 +89,7 @@ export function onMachine(t: Test, machine: string, words: readonly string[], en
       void exited.then(() => reject(new Error(text)))
       check()
     })
-  return { said, child, output: () => text, exited }
+  return { said, child, output: (only) => (only === 'stdout' ? out : text), exited }
 }
 
 /** Runs the system's `ip`. */

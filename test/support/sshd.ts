@@ -38,17 +38,24 @@ export function makeKey(dir: string, name: string): string {
   return file
 }
 
-/** Starts a real sshd; `options` are further lines of its configuration. */
-export async function startSshd(t: Test, given: { options?: readonly string[] } = {}): Promise<TestSshd> {
+/**
+ * Starts a real sshd; `options` are further lines of its configuration. `on` is a machine of `makeMachines` that it runs on,
+ * at an address of it and the usual port.
+ */
+export async function startSshd(
+  t: Test,
+  given: { options?: readonly string[]; on?: { machine: string; address: string } } = {}
+): Promise<TestSshd> {
   const dir = tempDir(t)
-  const port = await freePort()
+  const address = given.on?.address ?? '127.0.0.1'
+  const port = given.on === undefined ? await freePort() : 22
   const hostKey = makeKey(dir, 'host_key')
   const identity = makeKey(dir, 'identity')
   copyFileSync(`${identity}.pub`, join(dir, 'authorized_keys'))
   const lines = [
     ...(given.options ?? []),
     `Port ${port}`,
-    'ListenAddress 127.0.0.1',
+    `ListenAddress ${address}`,
     `HostKey ${hostKey}`,
     'PidFile none',
     `AuthorizedKeysFile ${join(dir, 'authorized_keys')}`,
@@ -61,23 +68,25 @@ export async function startSshd(t: Test, given: { options?: readonly string[] } 
   writeFileSync(join(dir, 'sshd_config'), `${lines.join('\n')}\n`)
   // Its privilege separation wants this folder; only root's sshd separates.
   if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 })
-  let stop = await run(join(dir, 'sshd_config'))
+  const way = given.on === undefined ? [] : ['ip', 'netns', 'exec', given.on.machine]
+  const words = [...way, SSHD!, '-D', '-e', '-f', join(dir, 'sshd_config')]
+  let stop = await run(words)
   t.teardown(() => stop())
   const [kind, key] = execFileSync('ssh-keygen', ['-y', '-f', hostKey], { encoding: 'utf8' }).split(' ')
   return {
     port,
-    target: `${userInfo().username}@127.0.0.1:${port}`,
+    target: `${userInfo().username}@${address}:${port}`,
     identity,
-    hostLine: `[127.0.0.1]:${port} ${kind} ${key!.trim()}`,
+    hostLine: `${port === 22 ? address : `[${address}]:${port}`} ${kind} ${key!.trim()}`,
     stop: () => stop(),
     again: async () => {
-      stop = await run(join(dir, 'sshd_config'))
+      stop = await run(words)
     }
   }
 }
 
-async function run(config: string): Promise<() => Promise<void>> {
-  const child = spawn(SSHD!, ['-D', '-e', '-f', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+async function run([program = '', ...words]: readonly string[]): Promise<() => Promise<void>> {
+  const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] })
   const exited = once(child, 'exit')
   let log = ''
   const listens = new Promise<void>((resolve) => {

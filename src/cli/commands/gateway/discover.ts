@@ -42,8 +42,11 @@ async function discover(io: Io, options: DiscoverOptions): Promise<void> {
   for (const { place, reason } of problems) io.stderr(`warning: ${place}: ${reason}`)
   io.stdout(`Found ${beacons.length} ${beacons.length === 1 ? 'gateway' : 'gateways'} (${domains.join(', ')})`)
   for (const beacon of beacons) print(io, beacon)
-  if (beacons.length === 0) return
-  io.stdout('\nAnybody can announce any name: compare the address, and with TLS the fingerprint, before you use one.')
+  io.stdout(
+    beacons.length === 0
+      ? 'A gateway is announced where its host says so: openclaw config set discovery.mdns.mode minimal'
+      : '\nAnybody can announce any name: compare the address, and with TLS the fingerprint, before you use one.'
+  )
 }
 
 async function configOf(io: Io): Promise<Config> {
