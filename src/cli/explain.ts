@@ -78,7 +78,8 @@ function unreachable(failure: ConnectFailure, options: ConstructorParameters<typ
   if (endpoint.kind === 'socket' || endpoint.destination === 'local') {
     const places = [...failure.tried.map((one) => describeEndpoint(one.endpoint)), where]
     const message = `the gateway is not running on this host: nothing answers at ${places.join(' or ')}`
-    return new CliError('GATEWAY_UNREACHABLE', message, { ...options, fix: 'openclaw gateway run' })
+    const fix = 'openclaw gateway run, or where its service is installed: openclaw gateway start'
+    return new CliError('GATEWAY_UNREACHABLE', message, { ...options, fix })
   }
   const message = `no gateway answers at ${where} (from ${endpoint.source})`
   const fix = isLoopbackUrl(endpoint.url)
