@@ -77,6 +77,25 @@ function words(): void {
     }
   })
 
+  t.test('S22: what is no address is not said again, because it may be a secret', async (t) => {
+    const code = Buffer.from(JSON.stringify({ bootstrapToken: 'canary', url: 'wss://gateway.example' })).toString(
+      'base64'
+    )
+    const rows: [text: string, fix: string][] = [
+      [`${code.slice(0, 50)} ${code.slice(50)}`, 'ssh://user@gateway-host'],
+      [`${code}.`, 'ssh://user@gateway-host'],
+      ['https://gateway.example:8443/join/canary', 'wss://gateway.example:8443'],
+      ['http://me:canary@gateway.example', 'ws://gateway.example'],
+      ['ssh://me:canary@gateway.example', 'ssh://user@gateway-host']
+    ]
+    for (const [text, fix] of rows) {
+      const { err } = await host(t).setup('--non-interactive', '--remote', text)
+      t.match(err, `--remote ${fix}\n`)
+      t.notMatch(err, /canary/)
+      t.notMatch(err, code.slice(0, 20))
+    }
+  })
+
   t.test('what contradicts itself is refused before anything is done', async (t) => {
     const here = host(t)
     const rows: { words: string[]; says: RegExp }[] = [
