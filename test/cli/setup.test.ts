@@ -538,11 +538,16 @@ function ssh(): void {
       t.match(readFileSync(sshFile('known_hosts'), 'utf8'), sshd.hostLine.split(' ').at(-1)!)
     }
     known('')
-    const jump = `Host far\n    HostName localhost\n    Port ${sshd.port}\n    ProxyJump ${sshd.target}\n`
-    writeFileSync(sshFile('config'), jump, { mode: 0o600 })
-    const far = await here.json('--remote', 'ssh://far', '--token', TOKEN)
-    t.match(far.error, { code: 'SSH_HOST_KEY_UNKNOWN', fix: /log in once by hand/ })
-    t.notMatch(far.error.message, 'SHA256:', 'the key of a host on the way is not shown as that of the gateway')
+    const claim = `echo debug1: Server host key: ssh-ed25519 SHA256:${'A'.repeat(43)} >&2`
+    const unchecked = `ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i ${sshd.identity}`
+    const proxy = `sh -c "${claim}; exec ${unchecked} -p ${sshd.port} -W %h:%p 127.0.0.1"`
+    for (const way of [`ProxyJump ${sshd.target}`, `ProxyCommand ${proxy}`]) {
+      const jump = `Host far\n    HostName localhost\n    Port ${sshd.port}\n    ${way}\n`
+      writeFileSync(sshFile('config'), jump, { mode: 0o600 })
+      const far = await here.json('--remote', 'ssh://far', '--token', TOKEN)
+      t.match(far.error, { code: 'SSH_HOST_KEY_UNKNOWN', fix: /log in once by hand/ })
+      t.notMatch(far.error.message, 'SHA256:', 'what a host on the way says is not shown as the key of the gateway')
+    }
     writeFileSync(sshFile('config'), '')
 
     known(`${sshd.hostLine}\n`)
