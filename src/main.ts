@@ -109,7 +109,12 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
   const fatal = (error: unknown, reason: string) => {
     log.fatal({ err: error }, 'the gateway ends by an error')
     flush()
-    writeBundle(stateDir, reason, error, stability.snapshot({ limit: 1_000 }))
+    try {
+      writeBundle(stateDir, reason, error, stability.snapshot({ limit: 1_000 }))
+    } catch (err) {
+      // A full disk, for one. Why the process ends matters more.
+      log.error({ err }, 'no bundle written')
+    }
   }
   const uncaught = (error: Error, origin: string) =>
     fatal(error, origin === 'uncaughtException' ? 'uncaught' : 'rejection')
