@@ -1,4 +1,5 @@
 import type { Connection } from '../client/connect.ts'
+import { GatewayError } from '../client/gateway-error.ts'
 import type { SshRoute } from '../client/ssh/route.ts'
 import { isLoopbackUrl } from '../client/url-policy.ts'
 import { loadConfig } from '../config/load.ts'
@@ -10,11 +11,12 @@ import type { Io } from './io.ts'
 export interface Dashboard {
   /** Base URL, without any credential. */
   httpUrl: string
-  /** The link that signs in once. */
+  /** The link that signs in once; the base URL where the gateway makes none. */
   browserUrl: string
   wsUrl: string
   port: number
-  expiresAtMs: number
+  /** Undefined where the gateway makes no link that signs in. */
+  expiresAtMs: number | undefined
   /** Reports whether the link works only on the gateway's own host. */
   loopback: boolean
   /** The way to the gateway's host, where the link leads through a tunnel that has to be opened first. */
@@ -29,7 +31,7 @@ interface LaunchLink {
 /** Asks a connected gateway for a launch link, and puts it into the URL that reaches this gateway from here. */
 export async function dashboardOf(io: Io, { client, endpoint }: Connection, timeoutMs: number): Promise<Dashboard> {
   const [link, status] = await Promise.all([
-    client.request<LaunchLink>('device.pair.launchLink', {}, { timeoutMs }),
+    client.request<LaunchLink>('device.pair.launchLink', {}, { timeoutMs }).catch(unlessUnknown),
     client.request<Status>('status', {}, { timeoutMs })
   ])
   const { paths, env } = placesOf(io)
@@ -42,13 +44,19 @@ export async function dashboardOf(io: Io, { client, endpoint }: Connection, time
   http.pathname = `${basePath === '' ? http.pathname.replace(/\/$/, '') : basePath}/`
   return {
     httpUrl: http.href,
-    browserUrl: `${http.href}#bootstrapToken=${encodeURIComponent(link.bootstrapToken)}`,
+    browserUrl:
+      link === undefined ? http.href : `${http.href}#bootstrapToken=${encodeURIComponent(link.bootstrapToken)}`,
     wsUrl: base.href.replace(/\/$/, ''),
     port: Number(base.port || (base.protocol === 'wss:' ? 443 : 80)),
-    expiresAtMs: link.expiresAtMs,
+    expiresAtMs: link?.expiresAtMs,
     loopback: isLoopbackUrl(base),
     route: endpoint.kind === 'url' && endpoint.tunnel?.opens === true ? endpoint.tunnel.route : undefined
   }
+}
+
+// The method is this implementation's; any other gateway has its Control UI as well.
+function unlessUnknown(error: unknown): undefined {
+  if (!(error instanceof GatewayError && error.message.startsWith('unknown method'))) throw error
 }
 
 /** The same link at another port of this host, where a tunnel to the gateway begins. */

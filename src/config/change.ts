@@ -4,6 +4,7 @@ import { withDotenv } from './env.ts'
 import { ConfigError, invalidConfig } from './errors.ts'
 import { withFileLock } from './file-lock.ts'
 import { firstText } from './first-start.ts'
+import { isObject } from './key-path.ts'
 import { resolveConfig } from './load.ts'
 import type { Env } from './paths.ts'
 import { REDACTED } from './redact.ts'
@@ -64,14 +65,13 @@ async function apply({ paths, env: given, check, edit, expect, verify, dryRun }:
   const env = withDotenv(given, paths.stateDir)
   const before = readSource(paths, env)
   expect?.(before)
-  const base = before.exists ? before.raw : firstText(env)
-  const text = edit(base, before)
+  const { base, text, present } = begin({ env, edit, before, path: paths.configPath })
   if (before.exists && text === before.raw) return { changed: false, before, after: before }
   if (text.includes(REDACTED) && !base.includes(REDACTED)) {
     throw new ConfigError('CONFIG_INVALID', `The placeholder ${REDACTED} cannot be stored; give the secret itself.`)
   }
   const after = interpret(text, paths.configPath, env)
-  const wrong = before.exists ? await faults(before, paths, env, check) : new Map<string, ConfigError>()
+  const wrong = present === undefined ? new Map<string, ConfigError>() : await faults(present, paths, env, check)
   // Faults that were there already may stay, so that a broken file can be repaired one key at a time.
   for (const [fault, error] of await faults(after, paths, env, check)) if (!wrong.has(fault)) throw error
   await verify?.(after)
@@ -82,6 +82,36 @@ async function apply({ paths, env: given, check, edit, expect, verify, dryRun }:
   // Whoever may write to the folder puts another file in its place; a host that runs no gateway closes it nowhere else.
   await closeToOthers(paths.stateDir)
   return { changed: true, before, after }
+}
+
+interface Beginning {
+  /** What the edit was made on. */
+  base: string
+  text: string
+  /** What was wrong before this change is judged by it; undefined when nothing was there, and nothing may be wrong. */
+  present: ConfigSource | undefined
+}
+
+// A host without a file that is told where a gateway is elsewhere is a client: a token made up for a gateway of its own
+// would be sent to that one.
+function begin({
+  env,
+  edit,
+  before,
+  path
+}: Pick<ChangeOptions, 'env' | 'edit'> & { before: ConfigSource; path: string }): Beginning {
+  if (before.exists) return { base: before.raw, text: edit(before.raw, before), present: before }
+  const client = firstText(env, { auth: 'none' })
+  const text = edit(client, before)
+  if (isClients(interpret(text, path, env))) return { base: client, text, present: interpret(client, path, env) }
+  const base = firstText(env)
+  return { base, text: edit(base, before), present: undefined }
+}
+
+function isClients({ value }: ConfigSource): boolean {
+  const gateway = isObject(value.gateway) ? value.gateway : {}
+  if (gateway.mode === 'remote') return true
+  return gateway.remote !== undefined && Object.keys(gateway).every((key) => key === 'mode' || key === 'remote')
 }
 
 /** Everything for which a gateway would refuse to start with this configuration. */

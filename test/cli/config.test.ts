@@ -150,6 +150,31 @@ t.test('R35: config set gateway.remote.token persists it', async (t) => {
   t.match(await config(home, ['validate']), { code: 0 })
 })
 
+t.test(
+  'R25: a host that is only told where a gateway is makes up no token, which would be sent to that one',
+  async (t) => {
+    for (const [key, value] of [
+      ['gateway.remote.token', 'tok-1'],
+      ['gateway.remote.sshTarget', 'user@gateway-host'],
+      ['gateway.mode', 'remote']
+    ] as const) {
+      const { home, read } = homeWith()
+      t.match(await config(home, ['set', key, value]), { code: 0 }, key)
+      t.notMatch(read(), 'auth', key)
+    }
+    const { home, read } = homeWith()
+    await config(home, ['set', 'gateway.remote.token', 'tok-1'])
+    const { out } = await runCli({ HOME: home }, ['auth', 'explain'])
+    t.match(out, /gateway\.remote\.token: sent/, 'what was given is what is sent')
+    t.match(await config(home, ['set', 'gateway.port', '19000']), { code: 0 }, 'and may be changed further')
+    t.match(await config(home, ['set', 'gateway.auth.mode', 'password']), { code: 78 }, 'as far as it would start')
+    t.match(read(), /port: 19000/)
+    const gateways = homeWith()
+    await config(gateways.home, ['set', 'gateway.port', '19000'])
+    t.match(gateways.read(), /token: "[\w-]{43}"/, 'a gateway gets one')
+  }
+)
+
 t.test('config unset and patch', async (t) => {
   const { home, read } = homeWith(BASE)
   t.match(await config(home, ['unset', 'gateway.trustedProxies[0]']), { out: /Removed/, code: 0 })

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { WebSocket } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import { pageProblem, plaintextWarning } from '../../src/cli/dashboard-page.ts'
 import { describeCertificate } from '../../src/client/certificate.ts'
 import { runCli, spawnCli, startCli } from '../support/cli.ts'
@@ -61,6 +61,35 @@ function direct(): void {
       writeFileSync(join(bin, 'xdg-open'), `#!/bin/sh\n${opener}\n`, { mode: 0o755 })
       t.match(await spawnCli(['dashboard'], env), { code: 0, stdout: said, stderr: '' }, opener)
     }
+  })
+
+  t.test('a gateway that makes no launch links has a page all the same', async (t) => {
+    const gateway = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+    await once(gateway, 'listening')
+    t.teardown(() => {
+      for (const socket of gateway.clients) socket.terminate()
+      gateway.close()
+    })
+    gateway.on('connection', (socket) => {
+      socket.send(JSON.stringify({ type: 'event', event: 'connect.challenge', payload: { nonce: 'n' } }))
+      socket.on('message', (data) => {
+        const { id, method } = JSON.parse(String(data))
+        const hello = { type: 'hello-ok', policy: { tickIntervalMs: 30_000 }, server: {}, auth: {} }
+        const answer =
+          method === 'device.pair.launchLink'
+            ? { ok: false, error: { code: 'INVALID_REQUEST', message: `unknown method: ${method}` } }
+            : { ok: true, payload: method === 'connect' ? hello : {} }
+        socket.send(JSON.stringify({ type: 'res', id, ...answer }))
+      })
+    })
+    const { port } = gateway.address() as { port: number }
+    const env = client(t, { transport: 'direct', url: `ws://127.0.0.1:${port}` })
+    const httpUrl = `http://127.0.0.1:${port}/`
+    const { out, code } = await runCli(env, ['dashboard', '--json'])
+    t.equal(code, 0, out)
+    t.match(JSON.parse(out), { ok: true, httpUrl, browserUrl: httpUrl })
+    t.match((await runCli(env, ['dashboard', '--no-open'])).out, /makes no links that sign in/)
+    t.notMatch(out, TOKEN)
   })
 
   t.test('what a browser would be refused is said before', async (t) => {

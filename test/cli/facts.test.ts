@@ -210,6 +210,39 @@ t.test('gateway probe', async (t) => {
   t.match(await probe(unresolved.run), { code: 0, codes: ['auth_secretref_unresolved'], ids: ['localLoopback'] })
 })
 
+t.test('R28: a probe tells nobody at this host’s port what belongs to the gateway elsewhere', async (t) => {
+  const { ws } = await startApp(t)
+  const stranger = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+  await once(stranger, 'listening')
+  t.teardown(() => {
+    for (const socket of stranger.clients) socket.terminate()
+    stranger.close()
+  })
+  let heard = ''
+  stranger.on('connection', (socket) => {
+    heard += 'came '
+    socket.send(JSON.stringify({ type: 'event', event: 'connect.challenge', payload: { nonce: 'n' } }))
+    socket.on('message', (data) => {
+      heard += data
+      socket.close()
+    })
+  })
+  const { port } = stranger.address() as AddressInfo
+  const looks = async (remote: Record<string, unknown>) => {
+    heard = ''
+    const { run } = hostWith(t, { mode: 'remote', port, remote: { token: TOKEN, ...remote } })
+    const { targets } = JSON.parse((await run('gateway', 'probe', '--json')).out)
+    return targets.map(({ id }: { id: string }) => id)
+  }
+  const tunnelled = await looks({ url: `ws://127.0.0.1:${port}`, sshTarget: 'me@127.0.0.1:1' })
+  t.notOk(tunnelled.includes('localLoopback'), 'where the tunnel ought to be is no gateway of this host')
+  t.equal(heard, '')
+  t.same(await looks({ url: ws, transport: 'direct' }), ['configRemote', 'localLoopback'])
+  t.match(heard, /"method":"connect"/)
+  t.notMatch(heard, TOKEN)
+  t.same(await looks({ url: `ws://localhost:${port}` }), ['configRemote'], 'one place is looked at once')
+})
+
 t.test('a configuration with which no gateway can be tried is a fact as well', async (t) => {
   const unset = { source: 'env', provider: 'default', id: 'NOT_SET_HERE' }
   const rows: { name: string; gateway: Record<string, unknown>; code: string; valid: boolean; authWarning?: RegExp }[] =

@@ -268,7 +268,7 @@ t.test('clients of this host', async (t) => {
 
   await t.test('status shows the fingerprint', async (t) => {
     t.match((await run(['status'], gateway)).stdout, new RegExp(`TLS +${fingerprint}, until 20\\d\\d-\\d\\d-\\d\\d\n`))
-    const { status } = JSON.parse((await run(['status', '--json'], gateway)).stdout)
+    const status = JSON.parse((await run(['status', '--json'], gateway)).stdout)
     t.equal(status.gateway.tls.fingerprint, fingerprint)
     const probe = JSON.parse((await run(['gateway', 'probe', '--json', '--token', TOKEN], gateway)).stdout)
     t.match(probe.targets, [{ id: 'localLoopback', url: `wss://127.0.0.1:${port}`, connect: { ok: true } }])

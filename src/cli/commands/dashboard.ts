@@ -51,16 +51,24 @@ async function show(io: Io, options: DashboardOptions, link: Dashboard, tls: Con
   const style = styleOf(io)
   for (const warning of warnings) io.stderr(`${style.yellow('warning:')} ${printable(warning)}`)
   const opened = options.open && (await openBrowser(link.browserUrl, io.env))
-  const minutes = Math.max(1, Math.round((link.expiresAtMs - Date.now()) / 60_000))
   if (opened) {
     io.stdout(`Opened the Control UI in your browser: ${link.httpUrl}`)
+    if (link.expiresAtMs === undefined) io.stdout(NO_LINK)
     io.stdout(style.dim('Nothing opened? "openclaw dashboard --no-open" prints a link.'))
     return
   }
-  io.stdout(`${style.bold('Open this link')} (works once, within ${minutes} min):\n\n  ${link.browserUrl}\n`)
+  io.stdout(`${style.bold('Open this link')} (${worksFor(link)}):\n\n  ${link.browserUrl}\n`)
+  if (link.expiresAtMs === undefined) io.stdout(NO_LINK)
   if (!link.loopback || io.env.SSH_CONNECTION === undefined) return
   io.stdout(style.dim('From another machine, first run there:'))
   io.stdout(`  ssh -N -L ${link.port}:127.0.0.1:${link.port} ${io.env.USER ?? 'user'}@this-host`)
+}
+
+const NO_LINK = 'This gateway makes no links that sign in: the page asks for its token.'
+
+function worksFor({ expiresAtMs }: Dashboard): string {
+  if (expiresAtMs === undefined) return 'without a credential'
+  return `works once, within ${Math.max(1, Math.round((expiresAtMs - Date.now()) / 60_000))} min`
 }
 
 async function requestLink(io: Io, options: DashboardOptions): Promise<{ link: Dashboard; tls: Connection['tls'] }> {

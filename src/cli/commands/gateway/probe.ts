@@ -1,5 +1,6 @@
 import { Command } from 'commander'
-import { configuredLocalEnd, type SshChoice } from '../../../client/ssh/endpoints.ts'
+import { configuredLocalEnd, portOf, remoteUrl, type SshChoice } from '../../../client/ssh/endpoints.ts'
+import { isLoopbackUrl } from '../../../client/url-policy.ts'
 import { loadConfig } from '../../../config/load.ts'
 import type { SshAuto } from '../../discovery/ssh-auto.ts'
 import { addTargetOptions, parseTimeout, placesOf, type TargetOptions } from '../../gateway-call.ts'
@@ -174,6 +175,7 @@ function looksOf(options: ProbeOptions, remote: RemoteFacts, found: SshAuto['fou
     const standing: { ssh?: SshChoice } = remote.tunnelled ? { ssh: { only: 'standing' } } : {}
     looks.push({ id: 'configRemote', label, target: others, mode: 'remote', ...standing })
   }
+  if (remote.here && port === undefined) return looks
   const local = port === undefined ? others : { ...others, port }
   looks.push({ id: 'localLoopback', label: 'Local loopback', target: local, mode: 'local' })
   return looks
@@ -189,6 +191,8 @@ interface RemoteFacts {
   named: boolean
   tunnelled: boolean
   active: boolean
+  /** It stands at the port of this host's own gateway, which is then not looked for there: who listens may be no tunnel. */
+  here: boolean
   /** The domain of unicast DNS in which gateways are looked for. */
   domain: string | undefined
 }
@@ -197,11 +201,14 @@ async function remoteOf(io: Io): Promise<RemoteFacts> {
   const { paths, env } = placesOf(io)
   const { gateway, discovery } = await loadConfig({ env, paths, client: true })
   const { url, sshTarget } = gateway.remote
+  const end = URL.parse(remoteUrl(gateway.remote) ?? '')
+  const active = gateway.mode === 'remote'
   const tunnelled = sshTarget !== undefined && configuredLocalEnd(gateway.remote) !== undefined
   return {
     named: url !== undefined || tunnelled,
     tunnelled,
-    active: gateway.mode === 'remote',
+    active,
+    here: active && end !== null && isLoopbackUrl(end) && portOf(end) === gateway.port,
     domain: discovery.wideArea.domain
   }
 }
