@@ -1,3 +1,4 @@
+import { ConfigError } from '../config/errors.ts'
 import type { Fix } from '../protocol/errors.ts'
 import type { Io } from './io.ts'
 import { printable, printJson, styleOf } from './output.ts'
@@ -17,7 +18,8 @@ export function reportError(io: Io, error: unknown, json: boolean): void {
   const told: Told = typeof error === 'object' && error !== null ? error : {}
   const message = error instanceof Error ? error.message : String(error)
   const code = typeof told.code === 'string' ? told.code : 'UNEXPECTED'
-  const text = fixText(told.fix)
+  // What is wrong with a configuration that this process has read is mended here, wherever the gateway is.
+  const text = error instanceof ConfigError ? error.fix.command : fixText(told.fix)
   const fix = text === undefined ? undefined : inProfile(text, io.profile)
   io.exit(typeof told.exitCode === 'number' ? told.exitCode : 1)
   if (json) {

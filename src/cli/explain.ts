@@ -50,7 +50,10 @@ function explainConnect(failure: ConnectFailure): CliError {
   if (!isAnswer(reason)) {
     return new CliError('GATEWAY_UNREACHABLE', `no connection to the gateway at ${where}: ${reason.message}`, {
       ...transport,
-      fix: `check that a gateway listens there: curl ${where.replace(/^ws/, 'http')}/healthz`
+      fix:
+        endpoint.kind === 'url' && endpoint.tunnel?.opens === false
+          ? 'openclaw tunnel up'
+          : `check that a gateway listens there: curl ${where.replace(/^ws/, 'http')}/healthz`
     })
   }
   if (reason.code === 'UNAVAILABLE') {

@@ -188,6 +188,15 @@ const states: Broken[] = [
     after: ({ file }, t) => t.match(readFileSync(file, 'utf8'), /token: "[\w-]{43}"/)
   },
   {
+    name: 'R25: no token, and one for a gateway elsewhere, which a new one would take the place of',
+    text: '{ gateway: { mode: "local", port: PORT, remote: { token: "elsewhere" } } }',
+    check: 'start',
+    status: 'error',
+    says: /no token is configured/,
+    mends: 'nothing',
+    after: ({ file }, t) => t.notMatch(readFileSync(file, 'utf8'), 'auth')
+  },
+  {
     name: 'a blank token',
     text: GOOD.replace(TOKEN, ' '),
     check: 'config',

@@ -390,6 +390,7 @@ function tests(): void {
       own.targets.map(({ id }: { id: string }) => id),
       ['sshTunnel', 'configRemote', 'localLoopback']
     )
+    t.match(own.targets[1].error, { message: /no tunnel is up/, fix: 'openclaw tunnel up' })
     const same = await looked(configured, '--ssh', sshd.target, ...identity)
     t.match(same.ssh, { connect: { ok: true }, auth: { credential: 'gateway.remote.token' } })
 

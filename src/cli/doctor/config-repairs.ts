@@ -80,6 +80,8 @@ function token({ value, expanded }: ConfigSource, env: Env): ConfigEdit[] {
   if (valueAt(value, ['gateway', 'mode']) === 'remote' || envValue(env, 'OPENCLAW_GATEWAY_TOKEN') !== undefined)
     return []
   if (authModeOf(value, env) !== 'token') return []
+  // A token made up here would be sent in the place of the one for a gateway elsewhere (R25).
+  if (['token', 'password'].some((key) => valueAt(value, ['gateway', 'remote', key]) !== undefined)) return []
   const written = valueAt(expanded, path)
   if (written !== undefined && !(typeof written === 'string' && written.trim() === '')) return []
   return [

@@ -22,6 +22,16 @@ export function buildProbe(io: Io): Command {
     .option('--ssh <target>', 'A host to log in to, and reach the gateway on its loopback: user@host or user@host:port')
     .option('--ssh-auto', 'The same with the one host on which a gateway is announced; its host key must be known')
     .option('--ssh-identity <path>', 'The private key to log in with')
+    .addHelpText(
+      'after',
+      `
+Exits with 0 when a gateway answers, be it with a refusal.
+
+Examples:
+  openclaw gateway probe
+  openclaw gateway probe --url wss://gateway.example.com --token TOKEN
+  openclaw gateway probe --ssh user@gateway-host --token TOKEN`
+    )
   return addTargetOptions(command, TIMEOUT_MS).action((options: ProbeOptions) => probe(io, options))
 }
 
