@@ -109,7 +109,12 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
   const fatal = (error: unknown, reason: string) => {
     log.fatal({ err: error }, 'the gateway ends by an error')
     flush()
-    writeBundle(stateDir, reason, error, stability.snapshot({ limit: 1_000 }))
+    try {
+      writeBundle(stateDir, reason, error, stability.snapshot({ limit: 1_000 }))
+    } catch (err) {
+      // A full disk, for one. Why the process ends matters more.
+      log.error({ err }, 'no bundle written')
+    }
   }
   const uncaught = (error: Error, origin: string) =>
     fatal(error, origin === 'uncaughtException' ? 'uncaught' : 'rejection')
@@ -166,6 +171,8 @@ async function serve(config: Config, options: RunOptions & { firstStart: boolean
   } catch (error) {
     if (error instanceof PortTaken) throw new Refused(error.message, 1)
     if (error instanceof ListenerFailed) throw new Refused(error.message, 1)
+    // A refusal says what mends it; nothing has gone wrong with the process.
+    if (error instanceof ConfigError) throw error
     if (error instanceof NewerSchemaError) throw new Refused(error.message, EXIT_CONFIG)
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'LISTEN_REFUSED') throw new Refused(message, EXIT_CONFIG)

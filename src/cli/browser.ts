@@ -6,13 +6,14 @@ export async function openBrowser(url: string, env: NodeJS.ProcessEnv): Promise<
   const command = browserCommand(env, process.platform)
   if (command === undefined) return false
   const child = spawn(command[0], [...command.slice(1), url], { stdio: 'ignore', detached: true })
-  child.unref()
-  const failed = new Promise<boolean>((resolve) => {
+  const ended = new Promise<boolean>((resolve) => {
     child.once('error', () => resolve(false))
     child.once('exit', (code) => resolve(code === 0))
   })
-  // An opener that is still running after a moment has become the browser.
-  return Promise.race([failed, sleep(1_500, true, { ref: false })])
+  // An opener that is still running after a moment has become the browser. Until then it alone may keep this process.
+  const opened = await Promise.race([ended, sleep(1_500, true, { ref: false })])
+  child.unref()
+  return opened
 }
 
 /** The program that opens a URL, or undefined where nobody would see it. */

@@ -1,7 +1,7 @@
 import { ConfigError } from '../config/errors.ts'
 import type { Fix } from '../protocol/errors.ts'
 import type { Io } from './io.ts'
-import { printable, styleOf } from './output.ts'
+import { printable, printJson, styleOf } from './output.ts'
 
 /** What any of our errors may carry for a person; a foreign error carries none of it. */
 interface Told {
@@ -25,7 +25,7 @@ export function reportError(io: Io, error: unknown, json: boolean): void {
   if (json) {
     const type = typeof told.type === 'string' ? told.type : 'cli_error'
     const shape = { type, code, message, ...(told.told ?? {}), ...(fix === undefined ? {} : { fix }) }
-    io.stdout(JSON.stringify({ ok: false, error: shape, ...(told.extra ?? {}) }, null, 2))
+    printJson(io, { ok: false, error: shape, ...(told.extra ?? {}) })
     return
   }
   const style = styleOf({ color: io.color && process.stderr.isTTY === true })

@@ -34,7 +34,14 @@ export function printRows(io: Io, rows: readonly (readonly [label: string, value
 
 /** Prints one JSON document. */
 export function printJson(io: Io, value: unknown): void {
-  io.stdout(JSON.stringify(value, null, 2))
+  io.stdout(jsonText(value, 2))
+}
+
+/** JSON that is safe for a terminal as well: of the control characters, JSON itself escapes only the first 32. */
+export function jsonText(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replace(/[\u007f-\u009f]/g, (char) => {
+    return `\\u00${char.charCodeAt(0).toString(16)}`
+  })
 }
 
 /** A duration in words: `3d 4h`, `12m 5s`, `1.2s`. */

@@ -79,10 +79,12 @@ export async function setupCode(io: Io, options: SetupOptions): Promise<void> {
   })
   if (png !== undefined) await writePng(png, made.setupCode)
   if (options.json === true) return printJson(io, made)
-  if (options.setupCodeOnly === true) return io.stdout(made.setupCode)
+  if (options.setupCodeOnly === true) return io.stdout(printable(made.setupCode))
   if (options.ascii) await show(io, made.setupCode)
   const style = styleOf(io)
-  io.stdout(`${style.bold('Scan this with the OpenClaw app')}, or give it the code:\n\n  ${made.setupCode}\n`)
+  io.stdout(
+    `${style.bold('Scan this with the OpenClaw app')}, or give it the code:\n\n  ${printable(made.setupCode)}\n`
+  )
   printRows(io, [
     ['Gateway', `${(made.gatewayUrls ?? [made.gatewayUrl]).join(', ')} (from ${made.urlSource})`],
     ['Makes it', MEANS[made.access ?? ''] ?? made.access],

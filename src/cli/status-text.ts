@@ -3,7 +3,7 @@ import { tunnelText } from './connection-words.ts'
 import type { Status } from './health.ts'
 import type { HostFacts, portFacts, systemFacts } from './host-facts.ts'
 import type { Io } from './io.ts'
-import { formatDuration, printRows, styleOf } from './output.ts'
+import { formatDuration, printable, printRows, styleOf } from './output.ts'
 import type { GatewayReport } from './status.ts'
 
 function healthWord(health: unknown): string | undefined {
@@ -63,8 +63,8 @@ export function printReport(io: Io, report: GatewayReport, { facts = false } = {
       Object.entries(report.facts).map(([name, fact]) => [name, `${fact.state}: ${fact.evidence}`])
     )
   if (error === undefined) return
-  io.stdout(`${style.red('Problem:')} ${error.message}`)
-  if (error.fix !== undefined) io.stdout(`${style.green('Fix:')} ${error.fix}`)
+  io.stdout(`${style.red('Problem:')} ${printable(error.message)}`)
+  if (error.fix !== undefined) io.stdout(`${style.green('Fix:')} ${printable(error.fix)}`)
 }
 
 /** The places of this host, and whether its configuration holds. */

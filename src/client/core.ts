@@ -155,6 +155,8 @@ export class GatewayClient {
     }
     this.#socket = socket
     if (!this.#stopped) return this.#converse(socket, onOpen)
+    // That it never came to be open is an error to it, and one that nobody heard would end the process.
+    socket.addEventListener('error', () => {})
     socket.close(CLOSE_NORMAL)
     return new GatewayError('CLOSED', 'the client was closed')
   }

@@ -10,7 +10,7 @@ import type { Env } from './paths.ts'
 import { REDACTED } from './redact.ts'
 import { type ConfigSource, interpret, readSource } from './source.ts'
 import type { GatewayConfig, Paths } from './types.ts'
-import { backUp, writeAtomically } from './write.ts'
+import { backUp, closeToOthers, writeAtomically } from './write.ts'
 
 /** Says why a gateway with this section must not start, or nothing; handed in, because that policy is above this row. */
 export type StartCheck = (
@@ -79,6 +79,8 @@ async function apply({ paths, env: given, check, edit, expect, verify, dryRun }:
   const target = before.exists ? await realpath(paths.configPath) : paths.configPath
   if (before.exists && wrong.size === 0) await backUp(target)
   await writeAtomically(target, text)
+  // Whoever may write to the folder puts another file in its place; a host that runs no gateway closes it nowhere else.
+  await closeToOthers(paths.stateDir)
   return { changed: true, before, after }
 }
 

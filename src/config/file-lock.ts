@@ -1,13 +1,13 @@
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readlink, rm, symlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ConfigError } from './errors.ts'
 
 const WAIT_MS = 10_000
-// Where the holder cannot be asked: another container's process, or one that died before it wrote its id.
+// Where the holder cannot be asked: another container's process.
 const STALE_MS = 30_000
 
-/** Runs work while no other process changes the same file: a lock file beside it, that a dead process does not keep. */
+/** Runs work while no other process changes the same file: a lock beside it, that a dead process does not keep. */
 export async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   const lock = `${path}.lock`
   const deadline = Date.now() + WAIT_MS
@@ -27,7 +27,8 @@ export async function withFileLock<T>(path: string, work: () => Promise<T>): Pro
 async function taken(lock: string, path: string): Promise<boolean> {
   try {
     await mkdir(dirname(lock), { recursive: true, mode: 0o700 })
-    await writeFile(lock, String(process.pid), { flag: 'wx', mode: 0o600 })
+    // A link to the holder's id is made with it at once: no death leaves a lock that names nobody.
+    await symlink(String(process.pid), lock)
     return true
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
@@ -37,8 +38,8 @@ async function taken(lock: string, path: string): Promise<boolean> {
 }
 
 async function abandoned(lock: string): Promise<boolean> {
-  const pid = Number(await readFile(lock, 'utf8').catch(() => ''))
-  const { mtimeMs } = await stat(lock).catch(() => ({ mtimeMs: Date.now() }))
+  const pid = Number(await readlink(lock).catch(() => ''))
+  const { mtimeMs } = await lstat(lock).catch(() => ({ mtimeMs: Date.now() }))
   if (Date.now() - mtimeMs > STALE_MS) return true
   return pid > 0 && pid !== process.pid && !alive(pid)
 }

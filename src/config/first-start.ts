@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, stat } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { withDotenv } from './env.ts'
 import { ConfigError } from './errors.ts'
 import { type Env, envValue } from './paths.ts'
 import type { ConfigFlags, Paths } from './types.ts'
-import { createAtomically } from './write.ts'
+import { closeToOthers, createAtomically } from './write.ts'
 
 /** What the first start did: wrote a configuration, with a token of its own unless auth was given otherwise. */
 export interface FirstStart {
@@ -32,13 +32,6 @@ export async function firstStart(paths: Paths, env: Env, flags: ConfigFlags = {}
     throw new ConfigError('CONFIG_UNREADABLE', message, { fix: `ls -ld ${dirname(paths.configPath)}`, cause: error })
   }
   return { wrote: true, generatedToken: text !== MODE_ONLY }
-}
-
-async function closeToOthers(path: string): Promise<void> {
-  const { mode } = await stat(path)
-  if ((mode & 0o077) === 0) return
-  // Mounted read-only, or somebody else's: nothing that we could change, nor anything to stop for.
-  await chmod(path, mode & 0o700).catch(() => {})
 }
 
 /** The text of a first configuration; without a token when the environment or a flag settles auth. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { chmod, link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
 /**
@@ -22,6 +22,14 @@ export async function createAtomically(path: string, text: string): Promise<bool
     if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
     throw error
   }
+}
+
+/** Closes a file or a folder, where there is one, to other users (S24). */
+export async function closeToOthers(path: string): Promise<void> {
+  const { mode } = await stat(path).catch(() => ({ mode: 0 }))
+  if ((mode & 0o077) === 0) return
+  // Mounted read-only, or somebody else's: nothing that we could change, nor anything to stop for.
+  await chmod(path, mode & 0o700).catch(() => {})
 }
 
 /** Keeps what a file holds now beside it, as `.bak`. */

@@ -69,7 +69,9 @@ async function ask(server: string, question: Question, until: number): Promise<r
       resolve(packet.answers)
     })
     // Connected, the socket hears that server alone.
-    socket.connect(port, address, () => {
+    socket.connect(port, address, (error?: Error) => {
+      // Without a network, or without its family, there is no way there.
+      if (error !== undefined) return resolve(undefined)
       socket.send(encodePacket({ id, response: false, questions: [question], answers: [], claims: [] }))
     })
   }).finally(() => socket.close())

@@ -4,7 +4,7 @@ import { loadConfig } from '../config/load.ts'
 import type { Env } from '../config/paths.ts'
 import type { Paths } from '../config/types.ts'
 import type { AuthClaim } from '../protocol/frames.ts'
-import type { NodeTarget } from './target.ts'
+import { type NodeTarget, refuseReplaced } from './target.ts'
 
 /** Where a device token is kept; undefined forgets it. */
 export type KeepToken = (token: string | undefined) => Promise<void>
@@ -104,6 +104,7 @@ export class NodeCredentials {
   async #resolve(): Promise<Pick<Credentials, 'token' | 'password'>> {
     if (this.#target.destination === 'explicit') return { token: undefined, password: undefined }
     const config = await loadConfig({ env: this.#env, paths: this.#paths, client: true })
+    refuseReplaced(this.#target, config)
     const { mode, modeExplicit } = config.gateway.auth
     return resolveCredentials({
       destination: this.#target.destination,

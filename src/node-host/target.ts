@@ -51,10 +51,12 @@ export function nodeTarget(flags: GatewayFlags, config: Config, env: Env, paired
 
 /** Settles the way to the gateway (R34), as every client does; the configuration is read anew, so that what is mended counts at once. */
 export async function nodeWay(
-  { url, place, pin }: NodeTarget,
+  target: NodeTarget,
   { env, paths, onWarning }: { env: Env; paths: Paths; onWarning(text: string): void }
 ): Promise<Way> {
+  const { url, place, pin } = target
   const config = await loadConfig({ env, paths, client: true })
+  refuseReplaced(target, config)
   return wayTo(
     { kind: 'url', url, source: 'config gateway.remote.url', destination: place },
     {
@@ -67,6 +69,16 @@ export async function nodeWay(
       onWarning
     }
   )
+}
+
+/** Refuses the gateway that the configuration named when this node started, and names no longer: what it holds now is for another. */
+export function refuseReplaced({ url, place }: NodeTarget, { gateway }: Config): void {
+  if (place !== 'remote') return
+  const named = gateway.remote.url
+  if (named !== undefined && checkGatewayUrl(named).href === url.href) return
+  throw new ClientError('TARGET_CHANGED', `gateway.remote.url does not name ${url.origin} any more`, {
+    fix: 'openclaw node restart'
+  })
 }
 
 /** The gateway of a setup code. What this machine keeps for another gateway does not go there. */

@@ -2,7 +2,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Io } from '../../src/cli/io.ts'
@@ -92,6 +92,7 @@ t.test('config set', async (t) => {
     t.equal(read(), text.replace(before, after), path)
   }
   t.equal(statSync(file).mode & 0o777, 0o600, 'S24: the file is private from the first write on')
+  t.equal(statSync(dirname(file)).mode & 0o777, 0o700, 'and so is its folder, where another could take its place')
   t.match(await config(home, ['set', 'gateway.port', '19001']), { out: 'No change\n', code: 0 })
   t.match(await config(home, ['set', 'gateway.port', '19002']), {
     out: /Set gateway.port\nRestart the gateway to apply./

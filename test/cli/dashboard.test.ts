@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
 import { pageProblem, plaintextWarning } from '../../src/cli/dashboard-page.ts'
 import { describeCertificate } from '../../src/client/certificate.ts'
-import { runCli, startCli } from '../support/cli.ts'
+import { runCli, spawnCli, startCli } from '../support/cli.ts'
 import { freePort, startApp, TOKEN, tempDir } from '../support/gateway.ts'
 import { insideOwnSshFolder, noSshd, sshFile, startSshd, withOwnSshFolder } from '../support/sshd.ts'
 import { fingerprintOf, makePair } from '../support/tls.ts'
@@ -45,6 +45,22 @@ function direct(): void {
     t.match(link, { ok: true, httpUrl: `https://127.0.0.1:${front.port}/`, wsUrl: front.wss, port: front.port })
     t.ok(link.browserUrl.startsWith(`${link.httpUrl}#bootstrapToken=`))
     t.same(link.warnings, [])
+  })
+
+  t.test('a browser is opened, whether its opener stays or ends', { skip: process.platform !== 'linux' }, async (t) => {
+    const { port } = await startApp(t)
+    const bin = tempDir(t)
+    const path = `${bin}:${process.env.PATH}`
+    const env = { ...client(t, { transport: 'direct', url: `ws://127.0.0.1:${port}` }), PATH: path, DISPLAY: ':0' }
+    const rows: [opener: string, said: RegExp][] = [
+      ['exec sleep 2', /^Opened the Control UI in your browser: /],
+      ['sleep 0.3', /^Opened the Control UI in your browser: /],
+      ['sleep 0.3; exit 3', /^Open this link /]
+    ]
+    for (const [opener, said] of rows) {
+      writeFileSync(join(bin, 'xdg-open'), `#!/bin/sh\n${opener}\n`, { mode: 0o755 })
+      t.match(await spawnCli(['dashboard'], env), { code: 0, stdout: said, stderr: '' }, opener)
+    }
   })
 
   t.test('a gateway that makes no launch links has a page all the same', async (t) => {

@@ -8,6 +8,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync
 } from 'node:fs'
@@ -276,7 +277,7 @@ const states: Broken[] = [
     break: async ({ file }) => {
       const dead = spawn('true')
       await once(dead, 'exit')
-      writeFileSync(`${file}.lock`, String(dead.pid))
+      symlinkSync(String(dead.pid), `${file}.lock`)
     },
     check: 'state',
     status: 'warning',

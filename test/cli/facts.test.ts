@@ -320,3 +320,30 @@ t.test('--expect-url refuses a target that has moved, before it is connected to'
   t.equal(moved.code, 1)
   t.match(JSON.parse(moved.out).error, { code: 'TARGET_CHANGED', message: new RegExp(`would be ${ws}`) })
 })
+
+t.test('S25: what a gateway refuses with writes nothing to the terminal, as text or as JSON', async (t) => {
+  const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of server.clients) socket.terminate()
+    server.close()
+  })
+  const evil = '\u001b]0;owned\u0007\u009b2J'
+  server.on('connection', (socket) => {
+    socket.send(JSON.stringify({ type: 'event', event: 'connect.challenge', payload: { nonce: 'n-1' } }))
+    socket.on('message', (data) => {
+      const { id } = JSON.parse(String(data)) as { id: string }
+      const details = { code: evil, fix: { command: `run ${evil}`, where: 'gateway host' } }
+      const error = { code: 'INVALID_REQUEST', message: `no ${evil}`, details }
+      socket.send(JSON.stringify({ type: 'res', id, ok: false, error }))
+    })
+  })
+  const { run } = remoteHost(t, `ws://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  for (const line of ['status', 'status --all', 'gateway status', 'gateway probe', 'health', 'logs']) {
+    for (const more of [[], ['--json']]) {
+      const { out, err } = await run(...line.split(' '), ...more)
+      t.match(out + err, /owned/, [line, ...more].join(' '))
+      t.notMatch(out + err, /[^\P{Cc}\n\t]/u, 'no control character')
+    }
+  }
+})

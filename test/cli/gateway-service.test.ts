@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { controlGateway, installGateway } from '../../src/cli/service/control.ts'
 import { gatewayService } from '../../src/cli/service/gateway.ts'
 import { serviceManager } from '../../src/cli/service/service.ts'
+import { unitCommand, unitText } from '../../src/cli/service/systemd-unit.ts'
 import { listen, MAIN, spawnCli } from '../support/cli.ts'
 import { type FakeSystemd, fakeSystemd } from '../support/fake-systemd.ts'
 import { freePort, startProcess, TOKEN, tempDir } from '../support/gateway.ts'
@@ -31,6 +32,23 @@ const json = async (args: string[], env: NodeJS.ProcessEnv) => {
   const { stdout, stderr, code } = await spawnCli([...args, '--json'], env)
   return { ...JSON.parse(stdout), stderr, code }
 }
+
+t.test('a unit starts what it is told to, whatever its words hold', { skip: linux }, async (t) => {
+  const folder = join(tempDir(t), 'a $HOME $$ 100%n')
+  mkdirSync(folder)
+  const program = join(folder, 'node')
+  writeFileSync(program, '', { mode: 0o755 })
+  const argv = [program, '$HOME', '$X', '$$', '%n', '"quoted"', "it's", '\\n', '; true', '', ' ']
+  const env = { X: '$HOME $X $$ %n "quoted" \\n ' }
+  const name = { kind: 'gateway', profile: undefined }
+  const text = unitText({ ...name, description: '100% $HOME', argv, env, logDir: '/' })
+  t.same(unitCommand(text), { argv, env })
+  const unit = join(tempDir(t), UNIT)
+  writeFileSync(unit, text)
+  const environment = { ...process.env, XDG_RUNTIME_DIR: tempDir(t) }
+  const verified = spawnSync('systemd-analyze', ['verify', '--user', unit], { env: environment, encoding: 'utf8' })
+  if (verified.error === undefined) t.same([verified.status, verified.stderr], [0, ''], 'systemd finds the program')
+})
 
 t.test('the life of the service, by systemd', { skip: linux }, async (t) => {
   const here = await user(t)
@@ -216,6 +234,11 @@ t.test('what stands in the way of a service is named', { skip: linux }, async (t
       code: 1,
       stderr: /was not written by .*\nfix: mv /
     })
+    t.match(await spawnCli(['gateway', 'uninstall'], here.env), {
+      code: 1,
+      stderr: /was not written by .* stays\nfix: openclaw gateway stop, .*: rm /
+    })
+    t.equal(readFileSync(here.unitPath(UNIT), 'utf8'), '[Service]\nExecStart=/bin/true\n')
   })
   t.test('a gateway elsewhere', async (t) => {
     const here = await user(t, { mode: 'remote', remote: { url: 'wss://gateway.example.com' } })

@@ -25,7 +25,11 @@ t.test('a line is taken apart, whoever wrote it', async (t) => {
     ['an error', '{"level":"error","err":{"message":"no","stack":"x"},"message":"failed"}', 'error failed err="no"'],
     ['no JSON', 'hello \u001b[31mred', 'hello \\x1b[31mred'],
     ['JSON of another kind', '[1]', '[1]'],
-    ['a message that writes to the terminal', '{"message":"a\\u0007b","level":"info"}', 'info  a\\x07b']
+    ['a message that writes to the terminal', '{"message":"a\\u0007b","level":"info"}', 'info  a\\x07b'],
+    ['a level that does', '{"message":"a","level":"\\u001b[2J"}', '\\x1b[2J a'],
+    ['a message that would be two', '{"message":"a\\nerror b","level":"info"}', 'info  a\\nerror b'],
+    ['a field that would be another line', '{"message":"a","level":"info","k":"v\\nb"}', 'info  a k=v\\nb'],
+    ['a level that every object has', '{"message":"a","level":"__proto__"}', '__proto__ a']
   ]
   for (const [name, raw, want] of rows) t.equal(lineText(parseLine(raw), plain, true), want, name)
   t.match(lineText(parseLine(rows[0]![1]), plain, false), /^2026-11-\d\dT\d\d:\d\d:00\.000[+-]\d\d:\d\d info /)

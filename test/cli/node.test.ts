@@ -246,6 +246,7 @@ t.test('the service, by systemd', { skip: linux }, async (t) => {
     const mine = '[Service]\nExecStart=/bin/true\n'
     writeFileSync(unitOf(home), mine)
     t.match(await runCli(env, ['node', 'install', ...here]), { code: 1, err: /was not written by .*\nfix: mv / })
+    t.match(await runCli(env, ['node', 'uninstall']), { code: 1, err: /was not written by .* stays\nfix: .*: rm / })
     t.equal(readFileSync(unitOf(home), 'utf8'), mine)
     rmSync(unitOf(home))
     t.equal((await runCli(env, ['node', 'install', ...here])).code, 0)

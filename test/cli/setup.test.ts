@@ -77,6 +77,25 @@ function words(): void {
     }
   })
 
+  t.test('S22: what is no address is not said again, because it may be a secret', async (t) => {
+    const code = Buffer.from(JSON.stringify({ bootstrapToken: 'canary', url: 'wss://gateway.example' })).toString(
+      'base64'
+    )
+    const rows: [text: string, fix: string][] = [
+      [`${code.slice(0, 50)} ${code.slice(50)}`, 'ssh://user@gateway-host'],
+      [`${code}.`, 'ssh://user@gateway-host'],
+      ['https://gateway.example:8443/join/canary', 'wss://gateway.example:8443'],
+      ['http://me:canary@gateway.example', 'ws://gateway.example'],
+      ['ssh://me:canary@gateway.example', 'ssh://user@gateway-host']
+    ]
+    for (const [text, fix] of rows) {
+      const { err } = await host(t).setup('--non-interactive', '--remote', text)
+      t.match(err, `--remote ${fix}\n`)
+      t.notMatch(err, /canary/)
+      t.notMatch(err, code.slice(0, 20))
+    }
+  })
+
   t.test('what contradicts itself is refused before anything is done', async (t) => {
     const here = host(t)
     const rows: { words: string[]; says: RegExp }[] = [
@@ -519,11 +538,16 @@ function ssh(): void {
       t.match(readFileSync(sshFile('known_hosts'), 'utf8'), sshd.hostLine.split(' ').at(-1)!)
     }
     known('')
-    const jump = `Host far\n    HostName localhost\n    Port ${sshd.port}\n    ProxyJump ${sshd.target}\n`
-    writeFileSync(sshFile('config'), jump, { mode: 0o600 })
-    const far = await here.json('--remote', 'ssh://far', '--token', TOKEN)
-    t.match(far.error, { code: 'SSH_HOST_KEY_UNKNOWN', fix: /log in once by hand/ })
-    t.notMatch(far.error.message, 'SHA256:', 'the key of a host on the way is not shown as that of the gateway')
+    const claim = `echo debug1: Server host key: ssh-ed25519 SHA256:${'A'.repeat(43)} >&2`
+    const unchecked = `ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i ${sshd.identity}`
+    const proxy = `sh -c "${claim}; exec ${unchecked} -p ${sshd.port} -W %h:%p 127.0.0.1"`
+    for (const way of [`ProxyJump ${sshd.target}`, `ProxyCommand ${proxy}`]) {
+      const jump = `Host far\n    HostName localhost\n    Port ${sshd.port}\n    ${way}\n`
+      writeFileSync(sshFile('config'), jump, { mode: 0o600 })
+      const far = await here.json('--remote', 'ssh://far', '--token', TOKEN)
+      t.match(far.error, { code: 'SSH_HOST_KEY_UNKNOWN', fix: /log in once by hand/ })
+      t.notMatch(far.error.message, 'SHA256:', 'what a host on the way says is not shown as the key of the gateway')
+    }
     writeFileSync(sshFile('config'), '')
 
     known(`${sshd.hostLine}\n`)

@@ -171,6 +171,20 @@ t.test('a call ends with its deadline, its signal, or its connection', async (t)
   t.same(new Set(await Promise.all(calls)), new Set(['CLOSED']))
 })
 
+t.test('a socket that comes too late, after the client was closed, is closed and harms nobody', async (t) => {
+  const url = await peer(t, () => hello())
+  const late = Promise.withResolvers<WebSocket>()
+  const client = clientOf(t, url, { createSocket: () => late.promise })
+  const connected = client.connect()
+  client.close()
+  const socket = new WebSocket(url)
+  late.resolve(socket)
+  await t.rejects(connected, { code: 'CLOSED' })
+  // Not by `once`, which would hear of the error itself.
+  await new Promise((resolve) => socket.on('close', resolve))
+  t.equal(socket.readyState, WebSocket.CLOSED)
+})
+
 t.test('expectFinal waits past "accepted"', async (t) => {
   const url = await peer(t, ({ id, method }, socket) => {
     if (method === 'connect') return hello()

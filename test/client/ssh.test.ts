@@ -5,7 +5,9 @@ import { createServer, type Server } from 'node:net'
 import { userInfo } from 'node:os'
 import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
+import { rememberHostKey, shownHostKey } from '../../src/client/ssh/host-key.ts'
 import { localEnd } from '../../src/client/ssh/local-end.ts'
+import { parseSshTarget } from '../../src/client/ssh/route.ts'
 import { parseLsof } from '../../src/port-owner.ts'
 import { followLog, type Outcome, spawnCli } from '../support/cli.ts'
 import { freePort, startApp, startProcess, type TestApp, TOKEN, tempDir } from '../support/gateway.ts'
@@ -319,6 +321,28 @@ function tests(): void {
       t.match(up.stderr, message, `tunnel up: ${name}`)
       t.equal(up.code, 1)
     }
+  })
+
+  t.test('the key of a host is the one that ssh saw, whatever the host says afterwards', async (t) => {
+    const banner = join(tempDir(t), 'banner')
+    const claimed = `SHA256:${'A'.repeat(43)}`
+    writeFileSync(banner, `debug1: Server host key: ssh-ed25519 ${claimed}\n`)
+    const sshd = await startSshd(t, { options: [`Banner ${banner}`] })
+    const route = {
+      target: parseSshTarget(sshd.target),
+      identity: undefined,
+      hostKeyPolicy: 'strict' as const,
+      remotePort: 18_789
+    }
+    const options = { env: process.env, timeoutMs: 10_000 }
+    knows()
+    const shown = await shownHostKey(route, options)
+    const kept = await rememberHostKey(route, options)
+    t.same(kept, shown)
+    t.not(kept.fingerprint, claimed)
+    const known = sshFile('known_hosts')
+    t.match(execFileSync('ssh-keygen', ['-lf', known], { encoding: 'utf8' }), kept.fingerprint)
+    t.same(await shownHostKey(route, options), kept, 'one that is known as well')
   })
 
   t.test('a target is a name and nothing else', async (t) => {

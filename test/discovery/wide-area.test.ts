@@ -64,6 +64,9 @@ t.test('a server that says nothing is passed over, and silence is told from empt
   t.same(await browseDomain(domain, { servers: [empty], timeoutMs: 500 }), { sightings: [], problems: [] })
   t.match(await browseDomain(domain, { servers: [silent], timeoutMs: 300 }), { problems: [{ place: domain }] })
   t.match(await browseDomain(domain, { servers: [], timeoutMs: 300 }), { problems: [{ place: domain }] })
+  // The system refuses to send to a broadcast address, as it does where no network leads.
+  const unreachable = await browseDomain(domain, { servers: ['255.255.255.255', server], timeoutMs: 5_000 })
+  t.equal(unreachable.sightings.length, 1)
 })
 
 t.test('gateway discover', async (t) => {

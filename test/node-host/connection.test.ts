@@ -254,6 +254,34 @@ t.test('R30: gateway.remote.edgeAuth goes with a node to the configured gateway,
   t.notMatch(readFileSync(join(stateDir, 'logs/node.log'), 'utf8'), /canary/)
 })
 
+t.test('S17: what the configuration holds for another gateway than before does not go to the one before', async (t) => {
+  const server = await NodeGateway.start(t)
+  // No device token: only what is configured could let it in.
+  server.answer = () => ({})
+  const pair = await makePair()
+  const front = await tlsFront(t, pair, server.port)
+  const stateDir = folder(t, {})
+  const configure = (remote: Json) =>
+    writeFileSync(join(stateDir, 'openclaw.json'), JSON.stringify({ gateway: { mode: 'remote', remote } }))
+  const tlsFingerprint = fingerprintOf(pair.cert)
+  configure({ url: front.wss, token: 'remote-token', tlsFingerprint })
+  const node = await startNode(t, { stateDir })
+  await node.connected()
+  front.taken()
+  const edgeAuth = { 'Cf-Access-Token': 'canary-edge' }
+  configure({ url: 'wss://other.example', token: 'canary-token', edgeAuth, tlsFingerprint })
+  server.links[0]!.socket.terminate()
+  const trouble = node.trouble(({ needs }) => needs === 'owner')
+  await Promise.race([trouble, node.connected(2)])
+  t.equal(front.taken(), '', 'not a byte is sent')
+  t.notMatch(server.links.at(-1)?.params?.auth, { token: 'canary-token' })
+  t.match(await trouble, {
+    message: /gateway\.remote\.url does not name wss:\/\/127\.0\.0\.1:\d+ any more/,
+    fix: 'openclaw node restart'
+  })
+  await node.stop()
+})
+
 t.test('it waits as long as helps, with jitter, and for ever', async (t) => {
   const lost = new GatewayError('CONNECTION_LOST', 'closed')
   for (const needs of ['time', 'approval', 'owner'] as const) {

@@ -141,6 +141,16 @@ t.test('a start that fails by itself leaves a bundle, a refusal none', async (t)
   t.strictSame(listBundles(refused.stateDir), [])
 })
 
+t.test('a bundle that cannot be written does not hide why the process ended', async (t) => {
+  const stateDir = tempDir(t)
+  mkdirSync(join(stateDir, 'gateway.sqlite'))
+  mkdirSync(join(stateDir, 'logs'))
+  writeFileSync(join(stateDir, 'logs/stability'), '')
+  const failed = await startProcess(t, { config, stateDir, expectExit: true })
+  t.equal(await failed.exited, 1)
+  t.match(failed.output(), /^error: unable to open database file$/m)
+})
+
 t.test('few bundles are kept, and only bundles are read', async (t) => {
   const stateDir = tempDir(t)
   for (let i = 0; i < 12; i++)
@@ -150,7 +160,9 @@ t.test('few bundles are kept, and only bundles are read', async (t) => {
   const env = envOf(tempDir(t))
   t.match(await runCli(env, ['gateway', 'stability', '--bundle']), { code: 1, err: /there is no bundle/ })
   const other = join(stateDir, 'other.json')
-  for (const text of ['{}', 'x', '{"version":1}']) {
+  const { snapshot, ...whole } = JSON.parse(readFileSync(listBundles(stateDir)[0]!, 'utf8'))
+  const broken = [null, { ...whole, snapshot: { events: [] } }, { ...whole, snapshot: { ...snapshot, events: [null] } }]
+  for (const text of ['{}', 'x', '{"version":1}', ...broken.map((each) => JSON.stringify(each))]) {
     writeFileSync(other, text)
     t.match(await runCli(env, ['gateway', 'stability', '--bundle', other]), {
       code: 1,

@@ -83,7 +83,9 @@ function start() {
 if (words[0] === 'supervise') {
   const text = readFileSync(join(process.env.HOME, '.config/systemd/user', unit), 'utf8')
   const lines = (key) => text.split('\n').filter((line) => line.startsWith(key + '=')).map((line) => line.slice(key.length + 1))
-  const [program, ...args] = quoted(lines('ExecStart')[0]).map((word) => word.replaceAll('$$', '$'))
+  // Variables are looked for in what a program is told, not in its own name.
+  const [program, ...rest] = quoted(lines('ExecStart')[0])
+  const args = rest.map((word) => word.replaceAll('$$', '$'))
   const env = Object.fromEntries(lines('Environment').flatMap(quoted).map((pair) => pair.split(/=(.*)/s)))
   const out = openSync(join(here, unit + '.log'), 'a')
   const child = spawn(program, args, { cwd: process.env.HOME, env: { HOME: process.env.HOME, ...env }, stdio: ['ignore', out, out] })

@@ -3,7 +3,7 @@ import { Command, Option } from 'commander'
 import { EVENT_KINDS, EVENT_OUTCOMES } from '../../protocol/audit.ts'
 import { addTargetOptions, parseTimeout, type TargetOptions, withGateway } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
-import { printJson, styleOf } from '../output.ts'
+import { jsonText, printJson, styleOf } from '../output.ts'
 import { type Column, formatMoment, tableLayout } from '../table.ts'
 import { wholeNumber } from '../whole-number.ts'
 
@@ -98,7 +98,7 @@ async function keepPrinting(io: Io, json: boolean, known: AuditEvent[], ask: Ask
   if (!json) io.stdout(head)
   let last = 0
   for (let events = known; !left.signal.aborted; events = await since(last, ask)) {
-    for (const event of events) io.stdout(json ? JSON.stringify(event) : line(event))
+    for (const event of events) io.stdout(json ? jsonText(event) : line(event))
     last = events.at(-1)?.id ?? last
     await sleep(POLL_MS, undefined, { signal: left.signal }).catch(() => {})
   }

@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, readlinkSync, statSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { shellWord } from '../../security/finding.ts'
 import { type Check, MENDABLE, subject } from './check.ts'
@@ -41,12 +41,10 @@ export function leftovers({ paths, running }: Pick<DoctorContext, 'paths' | 'run
   return found
 }
 
-// The lock of a change of the configuration holds the number of the process that changes it.
+// The lock of a change of the configuration is a link to the number of the process that changes it.
 function isAbandoned(lock: string): boolean {
   try {
-    const pid = Number(readFileSync(lock, 'utf8'))
-    const old = Date.now() - lstatSync(lock).mtimeMs > 60_000
-    return pid > 0 ? !isAlive(pid) : old
+    return !isAlive(Number(readlinkSync(lock)))
   } catch {
     return false
   }

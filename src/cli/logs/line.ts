@@ -46,17 +46,22 @@ export function isAtLeast({ level }: LogLine, least: string | undefined): boolea
 /** A line as a person reads it. */
 export function lineText(line: LogLine, style: Style, utc: boolean): string {
   const { level = '', subsystem } = line
-  const paint = { warn: style.yellow, error: style.red, fatal: style.red }[level] ?? ((word: string) => word)
+  const paint = level === 'warn' ? style.yellow : level === 'error' || level === 'fatal' ? style.red : String
   const more = Object.entries(line.fields).map(([key, value]) => `${key}=${fieldText(value)}`)
   return [
     line.time === undefined ? '' : style.dim(moment(line.time, utc)),
-    paint(level.padEnd(5)),
-    subsystem === undefined ? '' : style.dim(`[${printable(subsystem)}]`),
-    printable(line.message),
-    more.length === 0 ? '' : style.dim(printable(more.join(' ')))
+    paint(flat(level).padEnd(5)),
+    subsystem === undefined ? '' : style.dim(`[${flat(subsystem)}]`),
+    flat(line.message),
+    more.length === 0 ? '' : style.dim(flat(more.join(' ')))
   ]
     .filter((part) => part.trim() !== '')
     .join(' ')
+}
+
+// A line stays one line: a second one would look like another of the log.
+function flat(text: string): string {
+  return printable(text).replaceAll('\n', '\\n')
 }
 
 function fieldText(value: unknown): string {
@@ -68,7 +73,7 @@ function fieldText(value: unknown): string {
 
 function moment(time: string, utc: boolean): string {
   const at = new Date(time)
-  if (Number.isNaN(at.getTime())) return printable(time)
+  if (Number.isNaN(at.getTime())) return flat(time)
   if (utc) return at.toISOString()
   const minutes = -at.getTimezoneOffset()
   const local = new Date(at.getTime() + minutes * 60_000).toISOString().slice(0, -1)

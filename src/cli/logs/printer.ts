@@ -1,6 +1,6 @@
 import type { LogTail } from '../../rpc/log-tail.ts'
 import type { Io } from '../io.ts'
-import { printable, styleOf } from '../output.ts'
+import { jsonText, printable, styleOf } from '../output.ts'
 import { isAtLeast, lineText, parseLine } from './line.ts'
 
 /** How lines are shown. */
@@ -44,10 +44,10 @@ export class LogPrinter {
 
   /** Tells what is not a part of the log. */
   notice(message: string): void {
-    this.#io.stderr(this.#show.json ? JSON.stringify({ type: 'notice', message }) : `[logs] ${printable(message)}`)
+    this.#io.stderr(this.#show.json ? jsonText({ type: 'notice', message }) : `[logs] ${printable(message)}`)
   }
 
   #write(record: object): void {
-    this.#io.stdout(JSON.stringify(record))
+    this.#io.stdout(jsonText(record))
   }
 }

@@ -19,6 +19,7 @@ import {
 import { beside, refuseOccupied, strangerOf, strangerText } from './occupied.ts'
 import { leftBehind } from './own-command.ts'
 import { untilReady } from './ready.ts'
+import { refuseForeign } from './service.ts'
 import { serviceRows, shown } from './words.ts'
 
 /** The options of `gateway start|stop|restart|uninstall`. */
@@ -153,6 +154,7 @@ async function controlService(io: Io, action: Action, options: ControlOptions, s
     const words = `The gateway service runs already${pidText(status.runtime.pid)}.`
     return report(io, { action, result: 'already-running', words, warnings, options }, service)
   }
+  if (action === 'uninstall') refuseForeign(manager, name, status)
   if (!starts) {
     await withProgress(io, 'Stopping the gateway', manager[action](name))
     if (stranger !== undefined) warnings.push(strangerText(stranger))

@@ -87,6 +87,14 @@ export function isOurs(text: string, spec: ServiceSpec): boolean {
   return text.includes(MARK) || text === spec.file
 }
 
+/** Refuses to remove a service that somebody else wrote: what stands in its file may stand nowhere else. */
+export function refuseForeign(manager: ServiceManager, name: ServiceName, { path, installed }: ServiceStatus): void {
+  if (!installed || manager.command(name) !== undefined) return
+  throw new CliError('SERVICE_FOREIGN', `${path} was not written by this command, and stays`, {
+    fix: `openclaw ${name.kind} stop, and then by hand: rm ${path}`
+  })
+}
+
 /** The text of a service's file; empty where there is none. */
 export function fileText(path: string): string {
   return existsSync(path) ? readFileSync(path, 'utf8') : ''

@@ -12,7 +12,7 @@ export function unitText(spec: ServiceSpec): string {
     `Description=${escapePercent(spec.description)}`,
     '',
     '[Service]',
-    `ExecStart=${spec.argv.map((word) => quoted(word, true)).join(' ')}`,
+    `ExecStart=${spec.argv.map((word, at) => quoted(word, at > 0)).join(' ')}`,
     ...environment,
     'WorkingDirectory=~',
     'Restart=always',
@@ -34,7 +34,8 @@ export function unitText(spec: ServiceSpec): string {
 /** Reads back what a unit of ours starts. */
 export function unitCommand(text: string): ServiceCommand {
   const lines = (key: string) => [...text.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map(([, value]) => value!)
-  const argv = lines('ExecStart').flatMap((line) => words(line).map((word) => word.replaceAll('$$', '$')))
+  const [program, ...rest] = lines('ExecStart').flatMap(words)
+  const argv = [...(program === undefined ? [] : [program]), ...rest.map((word) => word.replaceAll('$$', '$'))]
   const pairs = lines('Environment').flatMap(words)
   return { argv, env: Object.fromEntries(pairs.map((pair) => pair.split(/=(.*)/s) as [string, string])) }
 }
@@ -45,10 +46,10 @@ function words(line: string): string[] {
   )
 }
 
-// systemd.service(5): in quotes a backslash escapes, % is a specifier everywhere, and $ a variable in commands.
-function quoted(word: string, command: boolean): string {
+// systemd.service(5): in quotes a backslash escapes, % is a specifier everywhere, and $ a variable in what a program is told.
+function quoted(word: string, told: boolean): string {
   const escaped = escapePercent(word).replaceAll('\\', '\\\\').replaceAll('"', '\\"')
-  return `"${command ? escaped.replaceAll('$', '$$$$') : escaped}"`
+  return `"${told ? escaped.replaceAll('$', '$$$$') : escaped}"`
 }
 
 function escapePercent(text: string): string {

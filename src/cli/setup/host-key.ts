@@ -21,8 +21,9 @@ export async function mayTrustHost(
   const { paths, env } = placesOf(io)
   const route = sshRoute(gateway.remote, paths.home)
   if (route === undefined) throw error
-  // Which of the hosts on the way is not known, only ssh itself can tell a person.
-  if ((await sshSettings(route.target, env)).proxyJump !== undefined) throw error
+  // Which of the hosts on the way is not known, only ssh itself can tell a person; and each could speak for the others.
+  const { proxyJump, proxyCommand } = await sshSettings(route.target, env)
+  if (proxyJump !== undefined || proxyCommand !== undefined) throw error
   const { kind, fingerprint } = await shownHostKey(route, { env, timeoutMs })
   const where = describeTarget(route.target)
   if (ask === undefined) {

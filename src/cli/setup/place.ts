@@ -17,12 +17,10 @@ export function parsePlace(text: string): Place {
   if (host !== undefined) return { kind: 'ssh', target: parseSshTarget(host, '--remote ssh://') }
   if (/^wss?:\/\//i.test(word)) return { kind: 'direct', url: checkGatewayUrl(word) }
   if (/^oc-pair:\/\//i.test(word) || /^[\w-]{40,}={0,2}$/.test(word)) return { kind: 'code', text: word }
-  const web = /^http(s?):\/\/(.+)$/i.exec(word)
-  throw new CliError('USAGE', `"${word.slice(0, 80)}" is no address of a gateway; use ${EXAMPLES}`, {
-    fix:
-      web === null
-        ? 'openclaw setup --remote ssh://user@gateway-host'
-        : `openclaw setup --remote ws${web[1]?.toLowerCase()}://${web[2]?.replace(/[/?#].*$/, '')}`
+  const web = /^https?:\/\//i.test(word) ? URL.parse(word) : null
+  // Not in its own words: it may be a setup code that was copied badly, a join link, or a secret in the wrong place.
+  throw new CliError('USAGE', `this is no address of a gateway; use ${EXAMPLES}`, {
+    fix: `openclaw setup --remote ${web === null ? 'ssh://user@gateway-host' : `${web.protocol.replace('http', 'ws')}//${web.host}`}`
   })
 }
 

@@ -6,7 +6,7 @@ import { accepts, runningGateway } from '../doctor/running.ts'
 import { placesOf } from '../gateway-call.ts'
 import { CliError, type Io } from '../io.ts'
 import { printable, withProgress } from '../output.ts'
-import { ownCommand } from '../service/own-command.ts'
+import { ownServer } from '../service/own-command.ts'
 
 /** How the gateway of this host came to run. */
 export interface Started {
@@ -29,7 +29,7 @@ async function start(io: Io): Promise<Started> {
   // Its log is beside it; here is what it says when it does not come so far.
   const errors = join(logs, 'gateway-start.log')
   const file = openSync(errors, 'w', 0o600)
-  const [program, ...words] = ownCommand(io, ['gateway', 'run'])
+  const [program, ...words] = ownServer(io, ['gateway', 'run'])
   const child = spawn(program!, words, { detached: true, env: io.env, stdio: ['ignore', 'ignore', file] })
   closeSync(file)
   let ended = false

@@ -32,11 +32,11 @@ async function ask(route: SshRoute, remember: boolean, { env, timeoutMs }: HostK
     // It always fails: nothing may log in.
     execFile(program, words, { env: sshEnvironment(env), timeout: timeoutMs }, (_error, _out, text) => resolve(text))
   })
-  // Hosts on the way there come first.
-  const [, kind, fingerprint] = [...stderr.matchAll(SHOWN)].at(-1) ?? []
+  // The first alone is ssh's own word: what the host itself says, in its banner, comes after its key, and may look the same.
+  const [, kind, fingerprint] = SHOWN.exec(stderr) ?? []
   if (kind !== undefined && fingerprint !== undefined) return { kind, fingerprint }
   const said = stderr.replace(/^debug\d: .*\r?\n/gm, '')
   throw sshFailure({ stderr: said, code: 255, signal: null }, route)
 }
 
-const SHOWN = /^debug1: Server host key: (\S+) (SHA256:[A-Za-z0-9+/]+)/gm
+const SHOWN = /^debug1: Server host key: (\S+) (SHA256:[A-Za-z0-9+/]+)/m

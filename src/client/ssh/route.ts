@@ -35,7 +35,7 @@ export function parseSshTarget(text: string, source = 'gateway.remote.sshTarget'
       fix:
         source === 'gateway.remote.sshTarget'
           ? 'openclaw config set gateway.remote.sshTarget user@gateway-host'
-          : `${source} user@gateway-host`
+          : `${source}${source.endsWith('/') ? '' : ' '}user@gateway-host`
     }
   )
 }

@@ -11,6 +11,8 @@ export interface SshSettings {
   port: number
   /** How ssh comes there, when not directly. */
   proxyJump: string | undefined
+  /** The command that brings it there instead. */
+  proxyCommand: string | undefined
   /** The ports that it forwards by itself: `18789 [127.0.0.1]:18789`. */
   localForwards: readonly string[]
 }
@@ -30,6 +32,7 @@ export async function sshSettings(
     user: all('user')[0] ?? '',
     port: Number(all('port')[0] ?? 22),
     proxyJump: all('proxyjump').find((value) => value !== 'none'),
+    proxyCommand: all('proxycommand').find((value) => value !== 'none'),
     localForwards: all('localforward')
   }
 }

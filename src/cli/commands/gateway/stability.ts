@@ -93,11 +93,25 @@ async function readBundle(io: Io, which: string | true): Promise<{ path: string;
   try {
     if ((await stat(path)).size > MAX_BUNDLE_BYTES) throw new Error('it is too large')
     const bundle = JSON.parse(await readFile(path, 'utf8')) as StabilityBundle
-    if (bundle.version !== 1 || !Array.isArray(bundle.snapshot?.events)) throw new Error('it is of another form')
+    if (!isBundle(bundle)) throw new Error('it is of another form')
     return { path, bundle }
   } catch (cause) {
     throw new CliError('BAD_BUNDLE', `${path} is not a stability bundle: ${(cause as Error).message}`, { cause })
   }
+}
+
+// As far as it is shown.
+function isBundle(value: Partial<StabilityBundle> | null): boolean {
+  const { version, generatedAt = '', process: ended, snapshot } = value ?? {}
+  const { events, summary } = snapshot ?? {}
+  return (
+    version === 1 &&
+    !Number.isNaN(Date.parse(generatedAt)) &&
+    typeof ended?.uptimeMs === 'number' &&
+    typeof summary?.byType === 'object' &&
+    Array.isArray(events) &&
+    events.every((event) => typeof event?.ts === 'number' && typeof event.type === 'string')
+  )
 }
 
 const MAX_BUNDLE_BYTES = 5 * 1024 * 1024

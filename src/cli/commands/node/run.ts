@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import type { Trouble } from '../../../node-host/trouble.ts'
 import { ownFix } from '../../errors.ts'
 import type { Io } from '../../io.ts'
-import { printable } from '../../output.ts'
+import { jsonText, printable } from '../../output.ts'
 import { addNodeOptions, gatewayFlags, type NodeOptions } from './options.ts'
 import { startNode } from './start.ts'
 
@@ -31,7 +31,7 @@ async function runNode(io: Io, options: NodeOptions, json: boolean): Promise<voi
   const stopped = stopSignal()
   // Arguments can name hosts, and every user of the machine can read them.
   process.title = 'openclaw-node'
-  const tell = (event: string, facts: object) => io.stdout(JSON.stringify({ event, ts: Date.now(), ...facts }))
+  const tell = (event: string, facts: object) => io.stdout(jsonText({ event, ts: Date.now(), ...facts }))
   const node = await startNode(
     io,
     options,

@@ -4,7 +4,7 @@ import { placesOf } from '../../gateway-call.ts'
 import { CliError, type Io } from '../../io.ts'
 import { printJson, printRows } from '../../output.ts'
 import { leftBehind, ownCommand, serviceEnvironment } from '../../service/own-command.ts'
-import { type ServiceName, serviceManager } from '../../service/service.ts'
+import { refuseForeign, type ServiceName, serviceManager } from '../../service/service.ts'
 import { serviceRows, shown } from '../../service/words.ts'
 import { addNodeOptions, gatewayFlags, type NodeOptions, optionWords } from './options.ts'
 import { startNode } from './start.ts'
@@ -109,6 +109,7 @@ export function buildServiceCommand(io: Io, action: Action): Command {
           fix: INSTALL
         })
       }
+      if (action === 'uninstall') refuseForeign(manager, name, before)
       // What is not there is stopped and removed already.
       if (!absent) await manager[action](name)
       const service = await manager.status(name)

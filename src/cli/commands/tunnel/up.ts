@@ -3,6 +3,7 @@ import type { TunnelState } from '../../../client/ssh/keeper.ts'
 import { describeTarget } from '../../../client/ssh/route.ts'
 import { placesOf } from '../../gateway-call.ts'
 import type { Io } from '../../io.ts'
+import { jsonText } from '../../output.ts'
 import { type TunnelOptions, type TunnelTarget, tunnelTarget } from '../../tunnel/target.ts'
 import { tunnelTeller } from '../../tunnel/teller.ts'
 import { addTunnelOptions } from './options.ts'
@@ -36,6 +37,6 @@ function jsonTeller(io: Io, { route, localPort }: TunnelTarget): (state: TunnelS
   return (state) => {
     const { error } = { error: undefined, ...state }
     const shape = error === undefined ? undefined : { code: error.code, message: error.message, fix: error.fix }
-    io.stdout(JSON.stringify({ ...about, ...state, ...(shape === undefined ? {} : { error: shape }) }))
+    io.stdout(jsonText({ ...about, ...state, ...(shape === undefined ? {} : { error: shape }) }))
   }
 }
