@@ -40,6 +40,14 @@ t.test('the published package is what its manifest says', async (t) => {
     for (const group of [exports['.'], exports['./client'].browser]) t.same(Object.keys(group), ['types', 'default'])
   })
 
+  t.test('every page that its README leads to is published', async (t) => {
+    const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    const readme = readFileSync(join(root, 'README.md'), 'utf8')
+    const pages = [...readme.matchAll(/\]\((docs\/[^)#]+)/g)].map(([, page]) => page!)
+    t.ok(pages.length > 5)
+    for (const page of pages) t.ok(existsSync(join(root, page)) && files.includes('docs'), page)
+  })
+
   t.test('Node imports the client, and nothing of a server', async (t) => {
     writeFileSync(
       join(dir, 'app.mjs'),
