@@ -149,11 +149,10 @@ async function credentialsFor(
 ): Promise<Credentials> {
   if (options.bootstrapToken !== undefined) return NO_CREDENTIALS
   const auth = config?.gateway.auth
-  // A look at loopback beside the remote gateway: what belongs to that one stays with it, as for a node host (R27).
-  const beside = options.mode === 'local' && config?.gateway.mode === 'remote'
   return resolveCredentials({
     destination: endpoint.destination,
-    purpose: beside ? 'node-host' : options.purpose,
+    purpose: options.purpose,
+    besideRemote: options.mode === 'local' && config?.gateway.mode === 'remote',
     explicit: { token: options.token, password: options.password },
     env: options.env,
     fileSecret: async (key) => config?.fileSecret(key),

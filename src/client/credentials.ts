@@ -58,6 +58,8 @@ export interface CredentialInput {
   fileSecret: (key: ClientSecretKey) => Promise<string | undefined>
   /** `gateway.auth.mode` when written: in local mode the credential that it excludes is not looked for. */
   authMode?: string | undefined
+  /** A look at this host's own gateway, beside one elsewhere that is configured: what belongs to that one stays with it. */
+  besideRemote?: boolean | undefined
   /** Reads the device token that the configured remote gateway has issued to this host. */
   deviceToken?: (() => Promise<string | undefined>) | undefined
 }
@@ -69,7 +71,11 @@ const ENV_PASSWORD = 'OPENCLAW_GATEWAY_PASSWORD'
 const NOTHING: Record<'token' | 'password', Chain> = { token: [], password: [] }
 
 /** The places that are looked at, in order, for a destination and a purpose (R22, R23, R25 to R28). */
-export function credentialChain(destination: Destination, purpose: Purpose): Record<'token' | 'password', Chain> {
+export function credentialChain(
+  destination: Destination,
+  purpose: Purpose,
+  besideRemote = false
+): Record<'token' | 'password', Chain> {
   switch (destination) {
     case 'explicit':
       return NOTHING
@@ -83,7 +89,7 @@ export function credentialChain(destination: Destination, purpose: Purpose): Rec
         password: [ENV_PASSWORD, 'gateway.remote.password', 'gateway.auth.password']
       }
     case 'local':
-      if (purpose === 'node-host') {
+      if (purpose === 'node-host' || besideRemote) {
         return { token: [ENV_TOKEN, 'gateway.auth.token'], password: [ENV_PASSWORD, 'gateway.auth.password'] }
       }
       return {
@@ -115,7 +121,7 @@ export async function resolveCredentials(input: CredentialInput): Promise<Creden
     )
   }
   const excluded = excludedCredential(input)
-  const chains = credentialChain(destination, input.purpose)
+  const chains = credentialChain(destination, input.purpose, input.besideRemote)
   const chain: ChainStep[] = []
   const search = (credential: 'token' | 'password'): Promise<Search> =>
     credential === excluded ? Promise.resolve({}) : walk(credential, chains[credential], input, chain)
